@@ -1,0 +1,441 @@
+"""What can be said to the media engine, and what it says: commands in, events out, both plain picklable values.
+
+The engine may run in a thread or in a process of its own, so that nothing else passes between it and its client. The
+client chooses every identifier (mixer, bridge, slot, transport, stream, player, recorder): a command needs no answer
+before the next one can refer to what it made. Identifiers of one kind are unique for the life of the engine; a slot may
+be used again as soon as what occupied it was removed, because commands are obeyed in the order in which they came.
+
+A command that was posted without wanting a reply and fails is told by `CommandFailed`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from .errors import MediaError
+    from .streams import StreamConfig
+
+DEVICE_SLOT: Final = 0
+SYSTEM_DEFAULT: Final = "system_default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """The root of all commands; the host fills in `reply_to`, 0 means that nobody waits for the outcome."""
+
+    reply_to: int = field(default=0, repr=False)
+
+
+# --- mixers ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CreateMixer(Command):
+    """Make a mixer without sound devices; slots run from 0 (the sound device) to `slot_count`. Replies None."""
+
+    mixer: int
+    sample_rate: int
+    slot_count: int = 254
+
+
+@dataclass(frozen=True, slots=True)
+class DestroyMixer(Command):
+    """Remove a mixer with all that occupies its slots; recordings are completed. Replies None."""
+
+    mixer: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetDevices(Command):
+    """Close the devices of the mixer and open these: a name, `system_default`, or None. `ec_tail` is in ms.
+
+    Replies `RealDevices`. Fails with `DeviceError`, and the mixer is then without devices.
+    """
+
+    mixer: int
+    input: str | None
+    output: str | None
+    ec_tail: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class RealDevices:
+    """The devices behind the names: None where there is no device, not even a default one."""
+
+    input: str | None
+    output: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListDevices(Command):
+    """Ask for the sound devices of the system. Replies `DeviceNames`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceNames:
+    """The sound devices of the system, the default one of each direction first."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Connect(Command):
+    """Let the sink of slot `dst` hear the source of slot `src`; connecting twice is connecting once."""
+
+    mixer: int
+    src: int
+    dst: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect(Command):
+    """Undo `Connect`; slots that are not connected are left as they are."""
+
+    mixer: int
+    src: int
+    dst: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetVolume(Command):
+    """Scale what comes from the slot, in percent; over 100 amplifies, and saturates."""
+
+    mixer: int
+    slot: int
+    volume: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetSinkVolume(Command):
+    """Scale what goes to the slot, in percent; for slot 0 this is the loudspeaker."""
+
+    mixer: int
+    slot: int
+    volume: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetMuted(Command):
+    """Silence the source of the slot, or let it be heard again at its volume; for slot 0 this is the microphone."""
+
+    mixer: int
+    slot: int
+    muted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AddPort(Command):
+    """Occupy the slot with a pass-through: what is sent to it is its source, in the same tick."""
+
+    mixer: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddToneGenerator(Command):
+    """Occupy the slot with a source of tones, silent until `PlayTones`."""
+
+    mixer: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSlot(Command):
+    """Free the slot of a port or a tone generator; its connections and bridge memberships vanish."""
+
+    mixer: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tone:
+    """Two frequencies in Hz (0: none) for `duration` milliseconds; both 0 is silence."""
+
+    frequency1: int
+    frequency2: int
+    duration: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlayTones(Command):
+    """Play the tones after those that the generator plays already; `TonesEnded` follows when it falls silent."""
+
+    mixer: int
+    slot: int
+    tones: tuple[Tone, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StopTones(Command):
+    """Fall silent at once; `TonesEnded` follows if tones were playing."""
+
+    mixer: int
+    slot: int
+
+
+# --- bridges --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeCreate(Command):
+    """Make an empty bridge; each member hears the sum of all the other members."""
+
+    mixer: int
+    bridge: int
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeDestroy(Command):
+    """Remove a bridge with its memberships."""
+
+    mixer: int
+    bridge: int
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeAdd(Command):
+    """Let a member take part: slot `producer` is heard, slot `consumer` hears; None where there is none.
+
+    A known `member` gets these slots instead of its former ones. The client names the members, unique in the bridge.
+    """
+
+    mixer: int
+    bridge: int
+    member: int
+    producer: int | None
+    consumer: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeRemove(Command):
+    """End a membership; an unknown one is left as it is."""
+
+    mixer: int
+    bridge: int
+    member: int
+
+
+# --- RTP ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTransport(Command):
+    """Bind a pair of UDP ports, RTP on an even port of the range and RTCP on the next.
+
+    Replies `LocalAddress`. Fails with `PortsExhausted` or `StreamError`.
+    """
+
+    transport: int
+    address: str
+    port_range: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAddress:
+    """Where a transport receives."""
+
+    address: str
+    rtp_port: int
+    rtcp_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseTransport(Command):
+    """Close the sockets; a stream that uses them is stopped."""
+
+    transport: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartStream(Command):
+    """Occupy the slot with an audio stream over the transport: its source is what arrives, its sink what is sent.
+
+    Replies None. Fails with `StreamError`, `CodecUnavailable` or `CommandError`; the slot is then free.
+    """
+
+    mixer: int
+    slot: int
+    stream: int
+    transport: int
+    config: StreamConfig
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateStream(Command):
+    """Go on with another configuration (direction, remote address, codec, keys) in the same slot. Replies None."""
+
+    stream: int
+    config: StreamConfig
+
+
+@dataclass(frozen=True, slots=True)
+class StopStream(Command):
+    """Say goodbye by RTCP and free the slot; the transport stays open. Replies the last statistics, a dict."""
+
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendDTMF(Command):
+    """Queue a digit as telephone-event (RFC 4733). Fails with `StreamError` when the queue is full."""
+
+    stream: int
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatistics(Command):
+    """Ask for what was sent and received so far. Replies a dict."""
+
+    stream: int
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PlayFile(Command):
+    """Occupy the slot with a sound file, played once.
+
+    Replies None when the file is open; fails with `WaveError`, and the slot is then free. After a success
+    `PlaybackEnded` follows always, and the slot is free when it does.
+    """
+
+    mixer: int
+    slot: int
+    player: int
+    path: str
+    volume: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class StopFile(Command):
+    """Stop playing and free the slot; a player that has ended is left as it is."""
+
+    player: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFile(Command):
+    """Occupy the slot with a recorder: what is sent to it goes into the file, 16-bit mono at the mixer's rate.
+
+    Replies None when the file is open; fails with `RecordingError`, and the slot is then free.
+    """
+
+    mixer: int
+    slot: int
+    recorder: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopRecording(Command):
+    """Free the slot and complete the file. Replies `Recording` when the file is complete on the disk."""
+
+    recorder: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A complete recording: its length, and how much of it is silence because the disk was too slow; in seconds."""
+
+    path: str
+    duration: float
+    dropped: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatistics(Command):
+    """Ask how the engine itself does. Replies a dict of `ticks`, `skipped`, `late_max`, `load`."""
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The root of all events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Event):
+    """The outcome of a command that asked for it; the host turns it into the result of a future."""
+
+    reply_to: int
+    value: Any = None
+    error: MediaError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandFailed(Event):
+    """A command that nobody waits for could not be obeyed."""
+
+    command: Command
+    error: MediaError
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDied(Event):
+    """The engine ended by a defect of its own; `reason` is a traceback. No further event follows."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackEnded(Event):
+    """A file was played to its end, or was stopped; `error` tells that reading it failed on the way."""
+
+    player: int
+    error: MediaError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TonesEnded(Event):
+    """A tone generator has fallen silent."""
+
+    mixer: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFailed(Event):
+    """The file cannot be written any more; what was written before stays playable. `StopRecording` frees the slot."""
+
+    recorder: int
+    error: MediaError
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFailed(Event):
+    """The sound device of a mixer stopped working; the mixer goes on without devices."""
+
+    mixer: int
+    error: MediaError
+
+
+@dataclass(frozen=True, slots=True)
+class DTMFReceived(Event):
+    """The other side pressed a key."""
+
+    stream: int
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class MediaTimeout(Event):
+    """No RTP arrived since the last check; `got_any` tells whether any ever did."""
+
+    stream: int
+    got_any: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteAddressChanged(Event):
+    """RTP of the stream comes from this address now."""
+
+    stream: int
+    address: str
+    port: int
