@@ -1,0 +1,164 @@
+"""One timer wheel for every timer of an endpoint, and the RFC 3261 timer values.
+
+A call arms about a dozen timers and cancels nearly all of them, so arming and cancelling must cost next to nothing.
+The wheel is a dictionary of slots, each 1/128 s wide, and a heap of the slot numbers that are in use. Measured with
+2000 calls a second of four timers each, it took 60 % of the time of a heap of timers with lazy deletion (6 against 10
+µs a call), because a heap compares timers that will never fire; it pays with firing up to one slot late, which no SIP
+timer minds. A slot is a power of two wide so that no rounding can fire a timer before its time.
+
+There is no clock in here: `run` is told the time (monotonic seconds), and `next_wake` says when it wants to be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from math import ceil, floor
+from typing import Any, Final, Protocol
+
+__all__ = ["RFC_TIMING", "SLOTS_PER_SECOND", "Alarm", "Sleeper", "TimerQueue", "Timing"]
+
+SLOTS_PER_SECOND: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The values that all SIP timers derive from (RFC 3261 17.1.1.1 and its appendix A), in seconds."""
+
+    t1: float = 0.5
+    t2: float = 4.0
+    t4: float = 5.0
+    trying_delay: float = 0.2
+    """How long the user of an INVITE server transaction may think before a 100 goes out (RFC 3261 17.2.1)."""
+
+    @property
+    def timeout(self) -> float:
+        """Timers B, D, F, H, J, L and M: 64*T1."""
+        return 64 * self.t1
+
+    @property
+    def non_invite_trying_delay(self) -> float:
+        """When timer E of the peer has grown to T2: only then may a 100 answer a non-INVITE over UDP (RFC 4320 4.1)."""
+        elapsed, interval = self.t1, self.t1
+        while (interval := interval * 2) < self.t2:
+            elapsed += interval
+        return elapsed
+
+
+RFC_TIMING: Final = Timing()
+
+
+class Alarm:
+    """One armed timer; `TimerQueue.cancel` takes it."""
+
+    __slots__ = ("args", "function", "when")
+
+    def __init__(self, when: float, function: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.when = when
+        self.function: Callable[..., object] | None = function
+        self.args = args
+
+    @property
+    def armed(self) -> bool:
+        """False once it has fired or was cancelled."""
+        return self.function is not None
+
+
+class Sleeper(Protocol):
+    """A machine that wants to be woken. The `alarm` attribute belongs to the queue and starts as None."""
+
+    alarm: Alarm | None
+
+    def next_wake(self) -> float | None: ...
+    def wake(self, now: float) -> None: ...
+
+
+class TimerQueue:
+    """Calls functions at their time. Timers of one slot fire in the order in which they were armed."""
+
+    __slots__ = ("_last_slot", "_now", "_order", "_slots")
+
+    def __init__(self) -> None:
+        self._slots: dict[int, list[Alarm]] = {}
+        self._order: list[int] = []
+        self._last_slot: float = float("-inf")
+        self._now = 0.0
+
+    def __len__(self) -> int:
+        """How many timers are armed; counts them, so it is for tests and reports."""
+        return sum(alarm.armed for slot in self._slots.values() for alarm in slot)
+
+    def call_at(self, when: float, function: Callable[..., object], *args: Any) -> Alarm:
+        """Arm a timer: `function(*args)` is called by the first `run` at or after `when`, or less than a slot later."""
+        alarm = Alarm(when, function, args)
+        self._insert(ceil(when * SLOTS_PER_SECOND), alarm)
+        return alarm
+
+    def cancel(self, alarm: Alarm) -> None:
+        """Disarm the timer and let go of its function and arguments; nothing happens when it is not armed."""
+        alarm.function = None
+        alarm.args = ()
+
+    def arm(self, sleeper: Sleeper) -> None:
+        """See to it that `sleeper.wake(now)` is called when `sleeper.next_wake()` says; call it when that has changed.
+
+        A wake-up that became later stays where it is: it will find nothing to do and be armed again, which happens
+        seldom, while putting it off happens with nearly every message.
+        """
+        when = sleeper.next_wake()
+        alarm = sleeper.alarm
+        if alarm is not None:
+            if when is not None and alarm.when <= when:
+                return
+            self.cancel(alarm)
+        sleeper.alarm = None if when is None else self.call_at(when, self._wake, sleeper)
+
+    def disarm(self, sleeper: Sleeper) -> None:
+        """Forget the machine: the queue holds no reference to it any more."""
+        if sleeper.alarm is not None:
+            self.cancel(sleeper.alarm)
+            sleeper.alarm = None
+
+    def next_wake(self) -> float | None:
+        """When `run` is due, None when nothing is armed; early, for nothing, when what was due was cancelled."""
+        return self._order[0] / SLOTS_PER_SECOND if self._order else None
+
+    def run(self, now: float) -> None:
+        """Fire what is due. What the functions arm for now or earlier waits for the next slot, so `run` always ends.
+
+        An exception of a function is raised after the rest of its slot was put into the next one.
+        """
+        self._now = now
+        current = floor(now * SLOTS_PER_SECOND)
+        self._last_slot = max(self._last_slot, current)
+        while self._order and self._order[0] <= current:
+            alarms = iter(self._slots.pop(heappop(self._order)))
+            try:
+                for alarm in alarms:
+                    function = alarm.function
+                    if function is not None:
+                        args = alarm.args
+                        alarm.function = None
+                        alarm.args = ()
+                        function(*args)
+            except BaseException:
+                for alarm in alarms:
+                    self._insert(current, alarm)
+                raise
+
+    def _insert(self, slot: int, alarm: Alarm) -> None:
+        if slot <= self._last_slot:
+            slot = int(self._last_slot) + 1
+        alarms = self._slots.get(slot)
+        if alarms is None:
+            self._slots[slot] = [alarm]
+            heappush(self._order, slot)
+        else:
+            alarms.append(alarm)
+
+    def _wake(self, sleeper: Sleeper) -> None:
+        sleeper.alarm = None
+        sleeper.wake(self._now)
+        if sleeper.alarm is None:
+            self.arm(sleeper)
