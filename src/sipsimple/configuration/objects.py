@@ -1,0 +1,310 @@
+"""Settings in groups, and the objects that hold them: loaded when made, stored by `save()`, one per identity.
+
+A settings object is declared as a class whose attributes are settings and groups of settings:
+
+    class AudioSettings(SettingsGroup):
+        sample_rate = Setting(type=SampleRate, default=16000)
+
+    class Settings(SettingsObject):
+        __id__ = "Settings"
+        audio = group(AudioSettings)
+
+`Settings().audio.sample_rate = 32000` changes the value in memory; `Settings().save()` stores it and tells the
+observers of `CFGSettingsObjectDidChange`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any, ClassVar, TypeVar, cast
+
+from sipsimple.configuration.errors import ObjectNotFoundError
+from sipsimple.configuration.manager import ConfigurationManager
+from sipsimple.configuration.setting import ModifiedValue, Setting, SettingsObjectID
+from sipsimple.notification import NotificationCenter, TimestampedNotificationData
+
+G = TypeVar("G", bound="SettingsGroup")
+
+log = logging.getLogger(__name__)
+
+
+class SettingsGroupMeta(type):
+    """The class of all groups: an attribute of a settings object that is one of these classes is a group."""
+
+
+class _GroupSlot:
+    """The attribute that holds a group: read on the class it is the group's class, on an instance its own group."""
+
+    def __init__(self, group: SettingsGroupMeta, name: str) -> None:
+        self.group = group
+        self.name = name
+
+    def __get__(self, obj: object | None, owner: type | None = None) -> Any:
+        if obj is None:
+            return self.group
+        groups: dict[_GroupSlot, SettingsGroup] = obj.__dict__.setdefault("_groups", {})
+        if self not in groups:
+            made = self.group()
+            made.__dict__["_parent"] = obj
+            groups.setdefault(self, made)
+        return groups[self]
+
+    def __set__(self, obj: object, value: object) -> None:
+        raise AttributeError(f"{self.name!r} is a group of settings: assign to the settings in it")
+
+
+class _Container:
+    """What groups and settings objects share: they have settings and groups as attributes."""
+
+    def __init_subclass__(cls, **kw: Any) -> None:
+        super().__init_subclass__(**kw)
+        for name, value in list(vars(cls).items()):
+            if isinstance(value, SettingsGroupMeta):
+                setattr(cls, name, _GroupSlot(value, name))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The stored form of all explicit values, with `DefaultValue` for the others."""
+        state = {name: setting.stored(self) for name, setting in settings_of(type(self))}
+        return state | {name: group.__getstate__() for name, group in self._groups()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Load stored values. What cannot be used is reported with `CFGManagerLoadFailed` and left at its default."""
+        for name, setting in settings_of(type(self)):
+            if name in state:
+                try:
+                    setting.load(self, state[name])
+                except ValueError as error:
+                    self._report(name, error)
+        for name, group in self._groups():
+            stored = state.get(name, {})
+            if isinstance(stored, dict):
+                group.__setstate__(stored)
+            else:
+                self._report(name, ValueError("a group of settings is needed here, not a value"))
+
+    def _report(self, attribute: str, error: ValueError) -> None:
+        log.warning("the stored value of %r in %r is unusable: %s", attribute, self, error)
+        data = TimestampedNotificationData(attribute=attribute, container=self, error=error)
+        NotificationCenter().post_notification("CFGManagerLoadFailed", sender=ConfigurationManager(), data=data)
+
+    def _groups(self) -> Iterator[tuple[str, SettingsGroup]]:
+        for name, _ in groups_of(type(self)):
+            yield name, getattr(self, name)
+
+    def _settings(self, prefix: str = "") -> Iterator[tuple[str, Setting[Any], _Container]]:
+        """Every setting in this container and its groups: its path, the descriptor, and the container that has it."""
+        for name, setting in settings_of(type(self)):
+            yield prefix + name, setting, self
+        for name, group in self._groups():
+            yield from group._settings(f"{prefix}{name}.")
+
+    def _modified(self) -> dict[str, ModifiedValue]:
+        changes = ((path, setting.get_modified(container)) for path, setting, container in self._settings())
+        return {path: change for path, change in changes if change is not None}
+
+
+class SettingsGroup(_Container, metaclass=SettingsGroupMeta):
+    """A named group of settings; groups may hold groups, and subclasses add settings or replace them."""
+
+    def __repr__(self) -> str:
+        # Not the values: there may be passwords among them.
+        parent = self.__dict__.get("_parent")
+        return f"<{type(self).__name__}>" if parent is None else f"<{type(self).__name__} of {parent!r}>"
+
+
+def group(cls: type[G]) -> G:
+    """Declare a group: `audio = group(AudioSettings)` is `audio = AudioSettings`, in a form that type checkers follow.
+
+    On the class, the attribute is the group's class; on an instance it is the instance's own group.
+    """
+    return cast(G, cls)
+
+
+def settings_of(cls: type) -> Iterator[tuple[str, Setting[Any]]]:
+    """The settings that are attributes of the class, with their names, in the order of their declaration."""
+    for name in _names(cls):
+        attribute = getattr(cls, name, None)
+        if isinstance(attribute, Setting):
+            yield name, attribute
+
+
+def groups_of(cls: type) -> Iterator[tuple[str, SettingsGroupMeta]]:
+    """The groups that are attributes of the class, with their names, in the order of their declaration."""
+    for name in _names(cls):
+        attribute = getattr(cls, name, None)
+        if isinstance(attribute, SettingsGroupMeta):
+            yield name, attribute
+
+
+def _names(cls: type) -> Iterator[str]:
+    names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
+    return (name for name in names if not name.startswith("__"))
+
+
+class SettingsObjectMeta(type):
+    """Makes one object per class and id, until the configuration manager is stopped."""
+
+    def __call__(cls, *args: Any, **kw: Any) -> Any:
+        settings_class = cast("type[SettingsObject]", cls)
+        id = settings_class._identity(*args, **kw)
+        manager = ConfigurationManager()
+        with manager.lock:
+            known = manager.objects.get((cls, id))
+            if known is not None:
+                return known
+            made = super().__call__(*args, **kw)
+            manager.objects[cls, id] = made
+        made._created()
+        return made
+
+
+class SettingsObject(_Container, metaclass=SettingsObjectMeta):
+    """An object that is stored under its id, in the group `__group__` or (None) at the top of the configuration.
+
+    A class with an `__id__` has one object and takes no argument. Others take the id, and declare
+    `id = SettingsObjectID(type=...)`. Stored values are loaded before `__init__` runs. Raises RuntimeError while
+    ConfigurationManager is not started.
+    """
+
+    __group__: ClassVar[str | None] = None
+    __id__: Any = None
+
+    def __new__(cls, *args: Any, **kw: Any) -> Any:
+        instance = super().__new__(cls)
+        id = cls._identity(*args, **kw)
+        instance.__dict__.update(__id__=id, _deleted=False)
+        if isinstance(getattr(cls, "id", None), SettingsObjectID):
+            instance.__dict__["_id"] = id
+        try:
+            stored = ConfigurationManager().get(cls.__group__, str(id))
+        except ObjectNotFoundError:
+            return instance
+        instance.__setstate__(stored)
+        return instance
+
+    def __init__(self, id: str | None = None) -> None:
+        pass
+
+    @classmethod
+    def _identity(cls, id: Any = None) -> str:
+        if cls.__id__ is not None:
+            if id is not None:
+                raise TypeError(f"{cls.__name__} takes no id: there is only {cls.__id__!r}")
+            return cast(str, cls.__id__)
+        if id is None:
+            raise ValueError(f"{cls.__name__} needs an id")
+        if not isinstance(id, str):
+            raise TypeError(f"the id of {cls.__name__} has to be text, not {type(id).__name__}")
+        descriptor = getattr(cls, "id", None)
+        if isinstance(descriptor, SettingsObjectID):
+            id = descriptor.convert(id)
+        if not id:
+            raise ValueError(f"the id of {cls.__name__} cannot be empty")
+        return cast(str, id)
+
+    def _created(self) -> None:
+        """Take note that this is the object of its identity now; called once, by whoever made it, without a lock."""
+
+    def get_modified(self) -> dict[str, ModifiedValue]:
+        """The settings that changed since the last save or load, by their path: `"sip.udp_port"`."""
+        return self._modified()
+
+    def save(self) -> None:
+        """Store what changed, and post `CFGSettingsObjectDidChange`; nothing happens when nothing changed.
+
+        A failure of the storage is posted first, as `CFGManagerSaveFailed`; the change counts all the same. Raises
+        TypeError for a value whose type has no stored form. May be called from any thread.
+        """
+        manager = ConfigurationManager()
+        failure: Exception | None = None
+        with manager.lock:
+            pending = [entry for entry in self._settings() if entry[1].is_pending(entry[2])]
+            if not pending or self._is_deleted:
+                return
+            modified: dict[str, ModifiedValue] = {}
+            changes: dict[str, Any] = {}
+            for path, setting, container in pending:
+                modified[path] = ModifiedValue(
+                    setting.get_old(container), setting.__get__(container), secret=setting.secret
+                )
+                *groups, name = path.split(".")
+                branch = changes
+                for group_name in groups:
+                    branch = branch.setdefault(group_name, {})
+                branch[name] = setting.stored(container)
+            for _, setting, container in pending:
+                setting.announce(container)
+            try:
+                manager.update(self.__group__, str(self.__id__), changes)
+                manager.save()
+            except Exception as error:  # noqa: BLE001  # backends are foreign code; the failure is posted
+                failure = error
+        if failure is not None:
+            self._report_failure(failure, modified)
+        data = TimestampedNotificationData(modified=modified)
+        NotificationCenter().post_notification("CFGSettingsObjectDidChange", sender=self, data=data)
+        for _, setting, container in pending:
+            setting.settle(container)
+
+    def delete(self) -> None:
+        """Remove the object from the storage; from now on another object may be made with its id.
+
+        Saving a deleted object does nothing. Raises TypeError for the object of a class that has a fixed id. A failure
+        of the storage is posted as `CFGManagerSaveFailed`.
+        """
+        if type(self).__id__ is not None:
+            raise TypeError(f"{self!r} cannot be deleted: there is always one")
+        manager = ConfigurationManager()
+        with manager.lock:
+            if self._is_deleted:
+                return
+            self.__dict__["_deleted"] = True
+            manager.objects.pop((type(self), self.__id__), None)
+            manager.delete(self.__group__, str(self.__id__))
+            try:
+                manager.save()
+            except Exception as error:  # noqa: BLE001  # as in save()
+                failure = error
+            else:
+                return
+        self._report_failure(failure, {})
+
+    def clone(self, new_id: str) -> Any:
+        raise NotImplementedError("clone() is not part of this API")
+
+    def update(self, object: Any) -> None:
+        raise NotImplementedError("update() is not part of this API")
+
+    @classmethod
+    def register_extension(cls, extension: type[SettingsObjectExtension]) -> None:
+        """Add the settings and groups of the extension to this class, in place of those of the same name.
+
+        Has to be done before the first object is made. Raises TypeError for what is no SettingsObjectExtension.
+        """
+        if not (isinstance(extension, type) and issubclass(extension, SettingsObjectExtension)):
+            raise TypeError(f"{extension!r} is no subclass of SettingsObjectExtension")
+        for name, setting in settings_of(extension):
+            setattr(cls, name, setting)
+        for name, group_class in groups_of(extension):
+            setattr(cls, name, _GroupSlot(group_class, name))
+
+    @property
+    def _is_deleted(self) -> bool:
+        return bool(self.__dict__["_deleted"])
+
+    def _report_failure(self, error: Exception, modified: dict[str, ModifiedValue]) -> None:
+        log.error("saving %r failed: %s", self, error)
+        data = TimestampedNotificationData(object=self, modified=modified, exception=error)
+        NotificationCenter().post_notification("CFGManagerSaveFailed", sender=ConfigurationManager(), data=data)
+
+    def __repr__(self) -> str:
+        id = "" if type(self).__id__ is not None else repr(str(self.__id__))
+        return f"{type(self).__name__}({id})"
+
+
+class SettingsObjectExtension:
+    """Settings and groups to add to a settings object with `register_extension`; never instantiated."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        raise TypeError(f"{cls.__name__} is not to be instantiated: register_extension() takes the class")
