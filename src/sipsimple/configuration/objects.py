@@ -43,7 +43,7 @@ class _GroupSlot:
     def __get__(self, obj: object | None, owner: type | None = None) -> Any:
         if obj is None:
             return self.group
-        groups: dict[_GroupSlot, SettingsGroup] = obj.__dict__.setdefault("_groups", {})
+        groups: dict[_GroupSlot, SettingsGroup] = obj.__dict__.setdefault("_group_objects", {})
         if self not in groups:
             made = self.group()
             made.__dict__["_parent"] = obj
@@ -92,15 +92,15 @@ class _Container:
         for name, _ in groups_of(type(self)):
             yield name, getattr(self, name)
 
-    def _settings(self, prefix: str = "") -> Iterator[tuple[str, Setting[Any], _Container]]:
+    def _walk(self, prefix: str = "") -> Iterator[tuple[str, Setting[Any], _Container]]:
         """Every setting in this container and its groups: its path, the descriptor, and the container that has it."""
         for name, setting in settings_of(type(self)):
             yield prefix + name, setting, self
         for name, group in self._groups():
-            yield from group._settings(f"{prefix}{name}.")
+            yield from group._walk(f"{prefix}{name}.")
 
     def _modified(self) -> dict[str, ModifiedValue]:
-        changes = ((path, setting.get_modified(container)) for path, setting, container in self._settings())
+        changes = ((path, setting.get_modified(container)) for path, setting, container in self._walk())
         return {path: change for path, change in changes if change is not None}
 
 
@@ -219,7 +219,7 @@ class SettingsObject(_Container, metaclass=SettingsObjectMeta):
         manager = ConfigurationManager()
         failure: Exception | None = None
         with manager.lock:
-            pending = [entry for entry in self._settings() if entry[1].is_pending(entry[2])]
+            pending = [entry for entry in self._walk() if entry[1].is_pending(entry[2])]
             if not pending or self._is_deleted:
                 return
             modified: dict[str, ModifiedValue] = {}

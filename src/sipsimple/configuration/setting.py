@@ -183,7 +183,7 @@ class Setting(Generic[T]):
         return value
 
     def _state(self, obj: object) -> _State:
-        states: dict[Setting[Any], _State] = obj.__dict__.setdefault("_settings", {})
+        states: dict[Setting[Any], _State] = obj.__dict__.setdefault("_setting_states", {})
         state = states.get(self)
         return state if state is not None else states.setdefault(self, _State())
 

@@ -162,7 +162,7 @@ def test_structure(text, data):
     ],
 )
 def test_a_wrong_line_is_named_and_not_quoted(line):
-    with pytest.raises(FileParserError, match="^line 3: ") as caught:
+    with pytest.raises(FileParserError, match=r"^line 3: ") as caught:
         parse(f"# comment\nfine = 1\n{line}\nalso = 2\n")
     assert caught.value.line == 3
     assert line not in str(caught.value)
