@@ -2,15 +2,26 @@
 
 `parse_message` splits the bytes into start line, raw headers and body, and no more. A property such as `message.via`
 parses its header on first use and keeps the result until the headers change; a header that nobody touched leaves as
-it came. `validate` parses all that a user agent relies on, so that afterwards no property raises.
+it came. `validation.validate` touches all that a user agent relies on, so that afterwards no property raises.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeVar, cast
+from typing import Final
 
 from sipsimple.sip.errors import MalformedMessage
+from sipsimple.sip.fields import (
+    Parsed,
+    all_of,
+    at_most_one,
+    one,
+    parse_call_id,
+    parse_content_length,
+    parse_content_type,
+    parse_cseq,
+    parse_max_forwards,
+    parse_seconds,
+)
 from sipsimple.sip.header_list import CANONICAL, Headers
 from sipsimple.sip.headers import (
     FrozenContactHeader,
@@ -20,15 +31,7 @@ from sipsimple.sip.headers import (
     FrozenToHeader,
     FrozenViaHeader,
 )
-from sipsimple.sip.lexer import (
-    LWS,
-    MAX_INTEGER,
-    check_token,
-    is_token,
-    parse_integer,
-    parse_parameters,
-    split_list,
-)
+from sipsimple.sip.lexer import LWS, check_token, is_token, split_list
 from sipsimple.sip.status import sip_status_messages
 from sipsimple.sip.uri import FrozenSIPURI
 
@@ -47,12 +50,8 @@ __all__ = [
 MAX_MESSAGE_SIZE: Final = 65535
 MAX_HEADER_LINES: Final = 128
 MAX_HEADER_LENGTH: Final = 8192
-MAX_LIST_ELEMENTS: Final = 64
-"""The most Via, Contact or Route values that one message may hold, however they are spread over header lines."""
 
 SIP_VERSION: Final = "SIP/2.0"
-
-T = TypeVar("T")
 
 
 class Message:
@@ -73,70 +72,23 @@ class Message:
     @property
     def via(self) -> FrozenViaHeader:
         """The topmost Via: the nearest hop."""
-        return self.vias[0]
-
-    @property
-    def vias(self) -> list[FrozenViaHeader]:
-        """All hops, the nearest first."""
-        vias = self._parsed("Via", _list_of(FrozenViaHeader.parse))
+        vias = self.vias
         if not vias:
             raise MalformedMessage("there is no Via")
-        return vias
+        return vias[0]
 
-    @property
-    def from_(self) -> FrozenFromHeader:
-        """The From header."""
-        return self._parsed("From", _one(FrozenFromHeader.parse))
-
-    @property
-    def to(self) -> FrozenToHeader:
-        """The To header."""
-        return self._parsed("To", _one(FrozenToHeader.parse))
-
-    @property
-    def contacts(self) -> list[FrozenContactHeader]:
-        """All contacts, in the order they came."""
-        return self._parsed("Contact", _list_of(FrozenContactHeader.parse))
-
-    @property
-    def routes(self) -> list[FrozenRouteHeader]:
-        """The proxies still to be passed."""
-        return self._parsed("Route", _list_of(FrozenRouteHeader.parse))
-
-    @property
-    def record_routes(self) -> list[FrozenRecordRouteHeader]:
-        """The proxies that want to stay on the path, as listed."""
-        return self._parsed("Record-Route", _list_of(FrozenRecordRouteHeader.parse))
-
-    @property
-    def call_id(self) -> str:
-        """The Call-ID."""
-        return self._parsed("Call-ID", _one(_parse_call_id))
-
-    @property
-    def cseq(self) -> tuple[int, str]:
-        """The sequence number and the method it belongs to."""
-        return self._parsed("CSeq", _one(_parse_cseq))
-
-    @property
-    def max_forwards(self) -> int | None:
-        """How many more proxies the request may pass."""
-        return self._parsed("Max-Forwards", _optional(_parse_max_forwards))
-
-    @property
-    def expires(self) -> int | None:
-        """The Expires header, in seconds."""
-        return self._parsed("Expires", _optional(_parse_seconds))
-
-    @property
-    def content_type(self) -> tuple[str, dict[str, str | None]] | None:
-        """The lower-case MIME type and its parameters; `None` without the header."""
-        return self._parsed("Content-Type", _optional(_parse_content_type))
-
-    @property
-    def content_length(self) -> int | None:
-        """The Content-Length header; `None` when it is absent."""
-        return self._parsed("Content-Length", _optional(_parse_content_length))
+    vias = Parsed("Via", all_of(FrozenViaHeader.parse))
+    from_ = Parsed("From", one(FrozenFromHeader.parse))
+    to = Parsed("To", one(FrozenToHeader.parse))
+    call_id = Parsed("Call-ID", one(parse_call_id))
+    cseq = Parsed("CSeq", one(parse_cseq))
+    contacts = Parsed("Contact", all_of(FrozenContactHeader.parse))
+    routes = Parsed("Route", all_of(FrozenRouteHeader.parse))
+    record_routes = Parsed("Record-Route", all_of(FrozenRecordRouteHeader.parse))
+    max_forwards = Parsed("Max-Forwards", at_most_one(parse_max_forwards))
+    expires = Parsed("Expires", at_most_one(parse_seconds))
+    content_type = Parsed("Content-Type", at_most_one(parse_content_type))
+    content_length = Parsed("Content-Length", at_most_one(parse_content_length))
 
     def replace_top_via(self, via: FrozenViaHeader) -> None:
         """Put another Via in the place of the topmost one, as `received` and `rport` ask for."""
@@ -151,15 +103,6 @@ class Message:
         lines += [f"{name}: {value}" for name, value in self.headers if name != "Content-Length"]
         lines.append(f"Content-Length: {len(self.body)}\r\n\r\n")
         return "\r\n".join(lines).encode("utf-8", "surrogateescape") + self.body
-
-    def _parsed(self, name: str, parse: Callable[[list[str], str], T]) -> T:
-        cache = self.headers.cache
-        try:
-            return cast(T, cache[name])
-        except KeyError:
-            value = parse(self.headers.get_all(name), name)
-            cache[name] = value
-            return value
 
 
 class Request(Message):
@@ -370,70 +313,3 @@ def _add_tag(headers: Headers, tag: str) -> None:
         tagged = ";tag=" in to.replace(" ", "").lower()
     if not tagged:
         headers.set("To", f"{to};tag={tag}")
-
-
-def _one(parse: Callable[[str], T]) -> Callable[[list[str], str], T]:
-    def parse_one(values: list[str], name: str) -> T:
-        if not values:
-            raise MalformedMessage(f"there is no {name}")
-        return parse(values[0])
-
-    return parse_one
-
-
-def _optional(parse: Callable[[str], T]) -> Callable[[list[str], str], T | None]:
-    def parse_optional(values: list[str], name: str) -> T | None:
-        return parse(values[0]) if values else None
-
-    return parse_optional
-
-
-def _list_of(parse: Callable[[str], T]) -> Callable[[list[str], str], list[T]]:
-    def parse_list(values: list[str], name: str) -> list[T]:
-        elements = [element for value in values for element in split_list(value)]
-        if len(elements) > MAX_LIST_ELEMENTS:
-            raise MalformedMessage(f"more than {MAX_LIST_ELEMENTS} values of {name}", status=513)
-        return [parse(element) for element in elements]
-
-    return parse_list
-
-
-def _parse_call_id(value: str) -> str:
-    if not value or " " in value or "\t" in value:
-        raise MalformedMessage(f"not a Call-ID: {value[:40]!r}")
-    return value
-
-
-def _parse_cseq(value: str) -> tuple[int, str]:
-    parts = value.split()
-    if len(parts) != 2:
-        raise MalformedMessage(f"not a CSeq: {value[:40]!r}")
-    method = parts[1]
-    if not (method.isascii() and method.isalpha()):
-        check_token(method, "the method of CSeq")
-    # RFC 3261 8.1.1.5: sequence numbers stay below 2**31.
-    return parse_integer(parts[0], "CSeq", 2**31 - 1), method
-
-
-def _parse_max_forwards(value: str) -> int:
-    return parse_integer(value, "Max-Forwards", 255)
-
-
-def _parse_content_length(value: str) -> int:
-    return parse_integer(value, "Content-Length")
-
-
-def _parse_seconds(value: str) -> int:
-    if value.isascii() and value.isdigit() and len(value) > 10:
-        return MAX_INTEGER
-    return min(parse_integer(value, "Expires", 10**10), MAX_INTEGER)
-
-
-def _parse_content_type(value: str) -> tuple[str, dict[str, str | None]]:
-    media, semicolon, parameters = value.partition(";")
-    kind, slash, subtype = media.partition("/")
-    if not slash:
-        raise MalformedMessage(f"not a Content-Type: {value[:40]!r}")
-    kind = check_token(kind.strip(LWS), "a MIME type")
-    subtype = check_token(subtype.strip(LWS), "a MIME subtype")
-    return f"{kind}/{subtype}".lower(), parse_parameters(parameters) if semicolon else {}

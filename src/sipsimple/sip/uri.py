@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, Self
 from urllib.parse import quote as percent_quote
 from urllib.parse import unquote as percent_unquote
@@ -19,6 +20,8 @@ __all__ = ["SIPURI", "BaseSIPURI", "ForeignURI", "FrozenForeignURI", "FrozenSIPU
 
 KNOWN_PARAMETERS: Final = frozenset({"user", "method", "transport", "ttl", "lr", "maddr"})
 MAX_URI_LENGTH: Final = 4096
+URI_CACHE_SIZE: Final = 512
+"""Within a call the same few addresses come in every message, and frozen values can be shared."""
 
 _MARK: Final = "-_.!~*'()"
 _USER_SAFE: Final = _MARK + "&=+$,;?/"
@@ -95,7 +98,7 @@ class BaseSIPURI(Twin):
     parameters: Mapping[str, str | None]
     headers: Mapping[str, str | None]
 
-    def __init__(  # noqa: PLR0917  # the documented signature
+    def __init__(  # the documented signature
         self,
         host: str,
         user: str | None = None,
@@ -178,6 +181,7 @@ class FrozenForeignURI(_Foreign, FrozenSIPURI, normal=ForeignURI):
     """A URI of another scheme; `user` is what follows the scheme, `host` is empty."""
 
 
+@lru_cache(maxsize=URI_CACHE_SIZE)
 def parse_any_uri(uri: str) -> FrozenSIPURI:
     """Read the URI of a header that allows every scheme (RFC 3261 20.10, 20.20, 20.39)."""
     scheme = uri.partition(":")[0].lower()
