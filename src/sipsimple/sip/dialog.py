@@ -285,7 +285,9 @@ def _contact_uri(message: Request | Response) -> FrozenSIPURI | None:
 
 def _as_request_uri(uri: FrozenSIPURI) -> FrozenSIPURI:
     """Without what a Request-URI may not have: the method parameter and the headers (19.1.1)."""
-    parameters = frozendict((name, value) for name, value in uri.parameters.items() if name != "method")
+    parameters: frozendict[str, str | None] = frozendict(
+        (name, value) for name, value in uri.parameters.items() if name != "method"
+    )
     return FrozenSIPURI(uri.host, uri.user, uri.password, uri.port, uri.secure, parameters)
 
 
