@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
 import traceback
 from collections.abc import Callable, Coroutine, Generator
@@ -52,12 +53,12 @@ class Result(Generic[T]):
 
     def set_result(self, value: T) -> None:
         """Settle it; only the first outcome counts."""
-        if not self._future.done():
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
             self._future.set_result(value)
 
     def set_exception(self, error: BaseException) -> None:
         """Settle it as failed; only the first outcome counts."""
-        if not self._future.done():
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
             self._future.set_exception(error)
 
     def add_done_callback(self, function: Callable[[Result[T]], object]) -> None:
@@ -86,7 +87,8 @@ class TaskOwner:
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run the coroutine as a task; an exception that escapes it goes to the loop's exception handler."""
-        task = asyncio.get_running_loop().create_task(coroutine, name=f"{self.name}: {coroutine.__name__}")
+        name = f"{self.name}: {getattr(coroutine, '__qualname__', coroutine)}"
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
@@ -98,15 +100,19 @@ class TaskOwner:
             task.get_loop().call_exception_handler(context)
 
     def cancel(self) -> None:
-        """Ask every task but the current one to end."""
-        for task in self._tasks - {asyncio.current_task()}:
-            task.cancel()
+        """Ask every task but the current one to end; one that is ending already is left to it."""
+        for task in self._others():
+            if not task.cancelling():
+                task.cancel()
 
     async def close(self) -> None:
         """Cancel every task but the current one, and wait until they have ended."""
-        self.cancel()
-        while others := self._tasks - {asyncio.current_task()}:
-            await asyncio.wait(others)
+        while others := self._others():
+            self.cancel()
+            await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+
+    def _others(self) -> set[asyncio.Task[Any]]:
+        return self._tasks - {asyncio.current_task()}
 
 
 class LoopThread:
@@ -117,7 +123,12 @@ class LoopThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        bind_loop(self.loop, self._thread)
+        """Make this the loop of the middleware; raises RuntimeError when there is one already."""
+        try:
+            bind_loop(self.loop, self._thread)
+        except RuntimeError:
+            self.loop.close()
+            raise
         self._thread.start()
 
     def _run(self) -> None:
@@ -125,17 +136,33 @@ class LoopThread:
         try:
             self.loop.run_forever()
         finally:
+            self.loop.run_until_complete(_end_tasks(self.loop))
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
             asyncio.set_event_loop(None)
             self.loop.close()
 
     def stop(self) -> None:
-        """End the loop after what is already queued; joins unless called in the loop thread itself."""
+        """End the loop after what is already queued, and every task in it; joins unless called in the loop thread.
+
+        Stopping twice, or before the start, is fine.
+        """
         unbind_loop(self.loop)
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        if self._thread.ident is None:
+            self.loop.close()
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it was stopped before
+            self.loop.call_soon_threadsafe(self.loop.stop)
         if threading.current_thread() is not self._thread:
             self._thread.join(LOOP_STOP_TIMEOUT)
+
+
+async def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    tasks = asyncio.all_tasks(loop) - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=LOOP_STOP_TIMEOUT)
 
 
 class _Bound:

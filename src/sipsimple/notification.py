@@ -11,13 +11,14 @@ notifications.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from zope.interface import Interface, implementer
 
@@ -99,11 +100,23 @@ class Notification:
 class ObserverWeakrefProxy:
     """Register this in place of an observer that the centre must not keep alive.
 
-    When the observer is collected, the proxy leaves the centre by itself.
+    An observer has one proxy: `remove_observer(ObserverWeakrefProxy(observer))` undoes what was added that way. When
+    the observer is collected, its proxy leaves every centre by itself.
     """
 
-    def __init__(self, observer: Any) -> None:
-        self._observer = weakref.ref(observer, self._collected)
+    _proxies: ClassVar[dict[int, ObserverWeakrefProxy]] = {}
+
+    def __new__(cls, observer: Any) -> ObserverWeakrefProxy:
+        known = cls._proxies.get(id(observer))
+        if known is not None and known._observer() is observer:
+            return known
+        proxy = super().__new__(cls)
+        proxy._identity = id(observer)
+        proxy._observer = weakref.ref(observer, proxy._collected)
+        return cls._proxies.setdefault(id(observer), proxy)
+
+    _identity: int
+    _observer: weakref.ref[Any]
 
     def handle_notification(self, notification: Notification) -> None:
         observer = self._observer()
@@ -111,8 +124,10 @@ class ObserverWeakrefProxy:
             observer.handle_notification(notification)
 
     def _collected(self, _: object) -> None:
+        # The garbage collector may call this in the middle of anything, a change of a centre included.
+        self._proxies.pop(self._identity, None)
         for center in NotificationCenter.all():
-            center.purge_observer(self)
+            center.dead.append(self)
 
 
 class _Local(threading.local):
@@ -129,6 +144,8 @@ class NotificationCenter(metaclass=Singleton):
         self._observers: dict[tuple[object, object], dict[int, Any]] = {}
         self._lock = threading.RLock()
         self._local = _Local()
+        # Proxies of observers that are gone, removed at the next occasion.
+        self.dead: Final[deque[ObserverWeakrefProxy]] = deque()
 
     @classmethod
     def all(cls) -> list[NotificationCenter]:
@@ -148,6 +165,7 @@ class NotificationCenter(metaclass=Singleton):
             key = (name, _identity(sender))
             # Copy on write: a delivery that is under way keeps the list it began with.
             self._observers[key] = {**self._observers.get(key, {}), id(observer): (observer, sender)}
+        self._sweep()
 
     def remove_observer(self, observer: Any, name: object = Any, sender: object = Any) -> None:
         """Undo one `add_observer` with the same arguments; raises KeyError when there was none."""
@@ -192,7 +210,13 @@ class NotificationCenter(metaclass=Singleton):
         finally:
             local.delivering = False
 
+    def _sweep(self) -> None:
+        while self.dead:
+            with contextlib.suppress(IndexError):  # another thread took it
+                self.purge_observer(self.dead.popleft())
+
     def _deliver(self, notification: Notification) -> None:
+        self._sweep()
         identity = _identity(notification.sender)
         told: set[int] = set()
         for key in ((notification.name, identity), (notification.name, Any), (Any, identity), (Any, Any)):
