@@ -1,0 +1,208 @@
+"""UDP sockets of the engine, drained and fed in batches.
+
+One RTP socket belongs to one stream, so that the calls that move many datagrams at once (`recvmmsg`, `sendmmsg`) have
+one datagram each to move. Measured with 1000 sockets on loopback: `recvfrom_into` into a row of one array takes 3.3
+us, `recvmsg` through ctypes 3.8, `recvmmsg` 3.2 to 4.6; `sendto` 6.3 us, `sendmsg` through ctypes 7.3, of which the
+kernel has 4.5. The plain calls win, and work everywhere; what is batched is the wait (one `epoll` call a round) and
+all that comes after the bytes have arrived.
+"""
+
+from __future__ import annotations
+
+import errno
+import random as random_module
+import select
+import selectors
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import PortsExhausted, StreamError
+from .packet import MAX_PACKET_SIZE
+
+MAX_BATCH: Final = 2048
+"""Datagrams that one round reads; the rest stays in the kernel for the next round."""
+
+RECEIVE_BUFFER_SIZE: Final = 256 * 1024
+"""Octets asked for each socket: a second of packets while the process is held up; the system may grant less."""
+
+ByteArray = npt.NDArray[np.uint8]
+IntArray = npt.NDArray[np.int64]
+Address = tuple[Any, ...]
+"""A socket address as the socket module has it: (host, port) or (host, port, flow, scope)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One round of datagrams: at most one from each socket."""
+
+    keys: list[int]
+    sources: list[Address]
+    sizes: IntArray
+    datagrams: ByteArray
+    """(n, MAX_PACKET_SIZE); valid until the next round."""
+
+
+class DatagramReader:
+    """Reads at most one datagram from each readable socket per round, all into one array."""
+
+    def __init__(self, *, portable: bool = False) -> None:
+        """`portable` waits by the `selectors` module even where `epoll` exists."""
+        self._poll: Final[_Epoll | _Selector] = _Selector() if portable or not hasattr(select, "epoll") else _Epoll()
+        self._buffer: Final = np.zeros((MAX_BATCH, MAX_PACKET_SIZE), np.uint8)
+        self._rows: Final = [memoryview(row) for row in self._buffer]
+        self._sizes: Final = np.zeros(MAX_BATCH, np.int64)
+        self._watched: Final[dict[int, tuple[int, Callable[..., tuple[int, Address]]]]] = {}
+        self.errors = 0
+
+    def watch(self, sock: socket.socket, key: int) -> None:
+        """Read this socket from now on; its datagrams carry `key`."""
+        self._watched[sock.fileno()] = (key, sock.recvfrom_into)
+        self._poll.add(sock.fileno())
+
+    def forget(self, sock: socket.socket) -> None:
+        """Stop reading this socket; before it is closed."""
+        if self._watched.pop(sock.fileno(), None) is not None:
+            self._poll.remove(sock.fileno())
+
+    def round(self) -> Received:
+        """Read one datagram from every socket that has any, without waiting."""
+        keys: list[int] = []
+        sources: list[Address] = []
+        rows, sizes, watched = self._rows, self._sizes, self._watched
+        count = 0
+        for fd in self._poll.readable():
+            key, read = watched[fd]
+            try:
+                size, source = read(rows[count])
+            except BlockingIOError:  # the kernel dropped it: bad checksum
+                continue
+            except OSError:  # an ICMP error of an earlier send; reading it clears it
+                self.errors += 1
+                continue
+            keys.append(key)
+            sources.append(source)
+            sizes[count] = size
+            count += 1
+        return Received(keys, sources, sizes[:count], self._buffer[:count])
+
+    def close(self) -> None:
+        """Release the means of waiting; the sockets are left to their owner."""
+        self._watched.clear()
+        self._poll.close()
+
+
+class _Epoll:
+    """Waits by epoll: 0.7 ms for a thousand readable sockets, nothing for the idle ones."""
+
+    def __init__(self) -> None:
+        self._epoll: Final = select.epoll()
+        self.add: Final[Callable[[int], None]] = lambda fd: self._epoll.register(fd, select.EPOLLIN)
+        self.remove: Final[Callable[[int], None]] = self._epoll.unregister
+        self.close: Final[Callable[[], None]] = self._epoll.close
+
+    def readable(self) -> Iterable[int]:
+        return [fd for fd, _ in self._epoll.poll(0, MAX_BATCH)]
+
+
+class _Selector:
+    """Waits by whatever the platform has."""
+
+    def __init__(self) -> None:
+        self._selector: Final = selectors.DefaultSelector()
+        self.close: Final[Callable[[], None]] = self._selector.close
+
+    def add(self, fd: int) -> None:
+        self._selector.register(fd, selectors.EVENT_READ)
+
+    def remove(self, fd: int) -> None:
+        self._selector.unregister(fd)
+
+    def readable(self) -> Iterable[int]:
+        # Windows cannot select on nothing.
+        return [key.fd for key, _ in self._selector.select(0)[:MAX_BATCH]] if self._selector.get_map() else ()
+
+
+class PortAllocator:
+    """Finds pairs of free ports: RTP on an even one, RTCP on the next (RFC 3550 11).
+
+    The search begins at a random place of the range, goes on after the last pair found, and wraps.
+    """
+
+    def __init__(self, random: random_module.Random) -> None:
+        self._random = random
+        self._next: dict[tuple[int, int], int] = {}
+
+    def open_pair(self, address: str, port_range: tuple[int, int]) -> tuple[socket.socket, socket.socket]:
+        """Bind two non-blocking sockets to a literal address; the ports are in `port_range`, both ends included.
+
+        Raises `PortsExhausted`, or `StreamError` when the address is not one of this host.
+        """
+        first = port_range[0] + port_range[0] % 2
+        pairs = (port_range[1] + 1 - first) // 2
+        if pairs > 0 and port_range not in self._next:
+            self._next[port_range] = self._random.randrange(pairs)
+        for _ in range(pairs):
+            pair = self._next[port_range]
+            self._next[port_range] = (pair + 1) % pairs
+            sockets = _bind_pair(address, first + 2 * pair)
+            if sockets is not None:
+                return sockets
+        raise PortsExhausted(address, *port_range)
+
+
+def _bind_pair(address: str, port: int) -> tuple[socket.socket, socket.socket] | None:
+    """Bind RTP and RTCP sockets, or return None when one of the ports is in use."""
+    rtp = _bind(address, port)
+    if rtp is None:
+        return None
+    try:
+        rtcp = _bind(address, port + 1)
+    except StreamError:
+        rtp.close()
+        raise
+    if rtcp is None:
+        rtp.close()
+        return None
+    return rtp, rtcp
+
+
+def _bind(address: str, port: int) -> socket.socket | None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+    except OSError as error:
+        hint = "; raise the limit of open files" if error.errno in {errno.EMFILE, errno.ENFILE} else ""
+        raise StreamError(f"no socket for {address}: {error.strerror}{hint}") from error
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_SIZE)
+        sock.bind((address, port))
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise StreamError(f"cannot bind to {address} port {port}: {error.strerror or error}") from error
+    return sock
+
+
+def discard_pending(sock: socket.socket) -> int:
+    """Throw away what has arrived so far and return how many datagrams that were."""
+    scratch = bytearray(MAX_PACKET_SIZE)
+    for count in range(MAX_BATCH):
+        try:
+            sock.recv_into(scratch)
+        except BlockingIOError:
+            return count
+        except OSError:  # an ICMP error counts as one datagram less to read
+            continue
+    return MAX_BATCH
+
+
+def socket_address(address: str, port: int) -> Address:
+    """Make the form in which `recvfrom` reports this address, so that the two can be compared."""
+    return (address, port, 0, 0) if ":" in address else (address, port)

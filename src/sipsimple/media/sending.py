@@ -1,0 +1,178 @@
+"""The sending half of the streams: packet times, encoding, sequences and timestamps (RFC 3550 5.1, RFC 3551 4.1)."""
+
+from __future__ import annotations
+
+import random as random_module
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .codecs import Codec
+from .net import Address
+from .packet import HEADER_SIZE, write_headers
+from .stream import MAX_PTIME_MS
+
+FRAME_MS: Final = 20
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+ByteArray = npt.NDArray[np.uint8]
+SampleArray = npt.NDArray[np.int16]
+
+Selection = slice | IntArray
+
+
+def groups(values: npt.NDArray[Any]) -> Iterator[tuple[int, Selection]]:
+    """Split a batch by value; the usual batch, all of one value, is not copied but selected by a slice."""
+    if not len(values):
+        return
+    first = values[0]
+    if (values == first).all():
+        yield int(first), slice(None)
+        return
+    for value in np.unique(values).tolist():
+        yield value, np.flatnonzero(values == value)
+
+
+class _PacketBuffer:
+    """Room for one packet of one size of every stream, with a view of each made beforehand."""
+
+    def __init__(self, capacity: int, size: int) -> None:
+        self.packets: Final = np.zeros((capacity, size), np.uint8)
+        self.views: Final = [memoryview(packet) for packet in self.packets]
+
+
+class _Fifo:
+    """Samples that wait for a packet longer or shorter than a frame to be full."""
+
+    def __init__(self, capacity: int, sample_rate: int) -> None:
+        self._samples: Final = np.zeros((capacity, sample_rate * (MAX_PTIME_MS + FRAME_MS) // 1000), np.int16)
+        self._fill: Final = np.zeros(capacity, np.int64)
+
+    def clear(self, row: int) -> None:
+        self._fill[row] = 0
+
+    def push(self, rows: IntArray, frames: SampleArray) -> None:
+        length = frames.shape[1]
+        for fill, selection in groups(self._fill[rows]):
+            self._samples[rows[selection], fill : fill + length] = frames[selection]
+        self._fill[rows] += length
+
+    def pop(self, rows: IntArray, length: int) -> tuple[IntArray, SampleArray]:
+        """Take the first `length` samples of the rows that have as many."""
+        full = rows[self._fill[rows] >= length]
+        samples = self._samples[full, :length]
+        self._samples[full, :-length] = self._samples[full, length:]
+        self._fill[full] -= length
+        return full, samples
+
+
+class Sender:
+    """What each stream has sent and sends next, one row each."""
+
+    def __init__(self, capacity: int, random: random_module.Random) -> None:
+        self._capacity = capacity
+        self._random = random
+        self.ssrc: Final = np.zeros(capacity, np.int64)
+        self.packets: Final = np.zeros(capacity, np.int64)
+        self.octets: Final = np.zeros(capacity, np.int64)
+        self.failed: Final = np.zeros(capacity, np.int64)
+        self.last_sent: Final = np.full(capacity, -np.inf)
+        self._sequence: Final = np.zeros(capacity, np.int64)
+        self._timestamp: Final = np.zeros(capacity, np.int64)
+        self._marker: Final = np.zeros(capacity, np.bool_)
+        self._payload_type: Final = np.zeros(capacity, np.uint8)
+        self._clock_rate: Final = np.zeros(capacity, np.int64)
+        self._ptime_ms: Final = np.zeros(capacity, np.int64)
+        self._send: Final[list[Callable[[memoryview, Address], int]]] = [_nowhere] * capacity
+        self._address: Final[list[Address]] = [()] * capacity
+        self._buffers: Final[dict[int, _PacketBuffer]] = {}
+        self._fifos: Final[dict[int, _Fifo]] = {}
+
+    def open(self, row: int, send: Callable[[memoryview, Address], int]) -> None:
+        """Begin a stream: everything that the RFC wants random is drawn anew."""
+        self.ssrc[row] = self._random.getrandbits(32)
+        self._sequence[row] = self._random.getrandbits(15)  # RFC 3711 3.3.1: the upper half makes early loss harmful
+        self._timestamp[row] = self._random.getrandbits(32)
+        self.packets[row] = self.octets[row] = self.failed[row] = 0
+        self.last_sent[row] = -np.inf
+        self._send[row] = send
+
+    def configure(self, row: int, codec: Codec, payload_type: int, ptime_ms: int) -> None:
+        """Set how packets are made from now on; what waited for a full packet is dropped."""
+        codec.reset(row)
+        self._payload_type[row] = payload_type
+        self._clock_rate[row] = codec.clock_rate
+        self._ptime_ms[row] = ptime_ms
+        self._marker[row] = True
+        for fifo in self._fifos.values():
+            fifo.clear(row)
+
+    def direct(self, row: int, address: Address) -> None:
+        """Send to this address from now on."""
+        self._address[row] = address
+
+    def resume(self, row: int, now: float) -> None:
+        """Continue after a pause: the timestamp is moved by the time that has passed, and the packet is marked."""
+        if self.last_sent[row] > -np.inf:
+            frames = round((now - float(self.last_sent[row])) * 1000 / FRAME_MS) - 1
+            self._timestamp[row] += max(frames, 0) * self._clock_rate[row] * FRAME_MS // 1000
+        self._marker[row] = True
+
+    def timestamp(self, row: int, now: float) -> int:
+        """Tell the RTP timestamp that belongs to this moment (RFC 3550 6.4.1, for sender reports)."""
+        elapsed = now - float(self.last_sent[row]) - FRAME_MS / 1000
+        return int(self._timestamp[row] + round(elapsed * int(self._clock_rate[row]))) & 0xFFFFFFFF
+
+    def send(self, now: float, codec: Codec, rows: IntArray, frames: SampleArray) -> None:
+        """Send a frame of 20 ms, at the codec's sample rate, for each of `rows`; all use `codec`."""
+        for ptime_ms, selection in groups(self._ptime_ms[rows]):
+            chosen, samples = rows[selection], frames[selection]
+            if ptime_ms == FRAME_MS:
+                self._emit(now, codec, chosen, samples)
+                continue
+            fifo = self._fifos.get(codec.sample_rate)
+            if fifo is None:
+                fifo = self._fifos[codec.sample_rate] = _Fifo(self._capacity, codec.sample_rate)
+            fifo.push(chosen, samples)
+            length = codec.sample_rate * ptime_ms // 1000
+            full, packet = fifo.pop(chosen, length)
+            while full.size:
+                self._emit(now, codec, full, packet)
+                full, packet = fifo.pop(full, length)
+
+    def _emit(self, now: float, codec: Codec, rows: IntArray, samples: SampleArray) -> None:
+        payloads = codec.encode(rows, samples)
+        octets = payloads.shape[1]
+        buffer = self._buffers.get(octets)
+        if buffer is None:
+            buffer = self._buffers[octets] = _PacketBuffer(self._capacity, HEADER_SIZE + octets)
+        packets = buffer.packets[: len(rows)]
+        packets[:, HEADER_SIZE:] = payloads
+        write_headers(
+            packets,
+            self._payload_type[rows],
+            self._marker[rows],
+            self._sequence[rows],
+            self._timestamp[rows],
+            self.ssrc[rows],
+        )
+        self._marker[rows] = False
+        self._sequence[rows] += 1
+        self._timestamp[rows] += samples.shape[1] * codec.clock_rate // codec.sample_rate
+        self.last_sent[rows] = now
+        self.packets[rows] += 1
+        self.octets[rows] += octets
+        send, address = self._send, self._address
+        for row, packet in zip(rows.tolist(), buffer.views, strict=False):
+            try:
+                send[row](packet, address[row])
+            except OSError:  # full buffer, no route, ICMP error of an earlier packet: one packet is lost, RTP lives on
+                self.failed[row] += 1
+
+
+def _nowhere(packet: memoryview, address: Address) -> int:
+    """Stand in for the socket of a row without a stream."""
+    return len(packet)

@@ -1,0 +1,117 @@
+"""What the media engine and its client say about a stream to each other: what was agreed, and what happens to it.
+
+All are plain values that survive pickling, because the engine may live in another process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from .errors import StreamError
+
+DIRECTIONS: Final = ("sendrecv", "sendonly", "recvonly", "inactive")
+FRAMES_PER_SECOND: Final = 50
+MIN_PTIME_MS: Final = 10
+MAX_PTIME_MS: Final = 60
+DYNAMIC_LIMIT: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class TransportInfo:
+    """A pair of sockets that is ready to be named in an SDP."""
+
+    id: int
+    address: str
+    rtp_port: int
+    rtcp_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamConfig:
+    """What two sides agreed on for a stream."""
+
+    remote_address: str
+    """A literal IPv4 or IPv6 address."""
+    remote_rtp_port: int
+    codec: str
+    payload_type: int
+    """The number of the codec in this session, both ways."""
+    mixer_rate: int
+    """Sample rate of the frames on the mixer's side, in Hz, a multiple of 50."""
+    remote_rtcp_port: int | None = None
+    """None is the port after the RTP port."""
+    direction: str = "sendrecv"
+    """`sendrecv`, `sendonly`, `recvonly` or `inactive`, seen from here."""
+    ptime_ms: int = 20
+    """Duration of the packets we send: 10 to 60, a multiple of 10. Any duration is received."""
+    telephone_event_type: int | None = None
+    no_media_timeout: float = 10.0
+    """Seconds until the first check for missing media, 0 for none."""
+    media_check_interval: float = 30.0
+    """Seconds between the checks after the first, 0 for none."""
+    latch_source: bool = True
+    """Whether to follow packets that come from another address than the signalled one."""
+
+    def check(self) -> None:
+        """Raise `StreamError` when this cannot be obeyed, and say why."""
+        if self.direction not in DIRECTIONS:
+            raise StreamError(f"direction {self.direction!r} is none of {', '.join(DIRECTIONS)}")
+        if not MIN_PTIME_MS <= self.ptime_ms <= MAX_PTIME_MS or self.ptime_ms % 10:
+            raise StreamError(
+                f"a ptime of {self.ptime_ms} ms is not a multiple of 10 from {MIN_PTIME_MS} to {MAX_PTIME_MS}"
+            )
+        if self.mixer_rate <= 0 or self.mixer_rate % FRAMES_PER_SECOND:
+            raise StreamError(f"a mixer rate of {self.mixer_rate} Hz is not a multiple of {FRAMES_PER_SECOND}")
+        if not 0 <= self.payload_type < DYNAMIC_LIMIT:
+            raise StreamError(f"there is no payload type {self.payload_type}")
+
+    @property
+    def sends(self) -> bool:
+        """Whether the direction lets us send."""
+        return self.direction in {"sendrecv", "sendonly"}
+
+    @property
+    def receives(self) -> bool:
+        """Whether the direction lets us receive."""
+        return self.direction in {"sendrecv", "recvonly"}
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPacket:
+    """The first packet of a stream arrived."""
+
+    row: int
+    transport_id: int
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteAddressChanged:
+    """Packets now come from, and go to, another address than before; at first than the signalled one."""
+
+    row: int
+    transport_id: int
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoMedia:
+    """Nothing arrived since the last check of a stream that should both send and receive."""
+
+    row: int
+    transport_id: int
+    got_any: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteBye:
+    """The source that we hear said by RTCP that it ends."""
+
+    row: int
+    transport_id: int
+
+
+StreamEvent = FirstPacket | RemoteAddressChanged | NoMedia | RemoteBye

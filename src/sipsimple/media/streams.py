@@ -1,0 +1,480 @@
+"""All RTP streams of an engine, one row each: the table that the engine drives once per tick of 20 ms.
+
+Everything that happens per packet is done for all streams at once with numpy; Python loops only over the socket calls
+and over what is rare (new sources, RTCP, holes that cross the end of a ring). The order of a tick is `receive`,
+`playout`, the engine's mixing, `send`, `rtcp`, `events`.
+
+Symmetric RTP (RFC 4961): packets are sent to where the remote's come from, whatever its SDP said. The first sender
+is latched; another one is heard only once the first fell silent, unless it is the signalled one.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random as random_module
+import socket
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .codecs import Codec, codec
+from .errors import StreamError, UnknownObject
+from .jitter import JitterBuffer
+from .net import Address, DatagramReader, PortAllocator, Received, discard_pending, socket_address
+from .packet import FIRST_RTCP_TYPE, LAST_RTCP_TYPE, ParsedBatch, parse_batch
+from .reception import Reception
+from .reports import Reporter
+from .resample import Resampler
+from .rtcp import MalformedRTCP, parse_compound
+from .sending import Sender, groups
+from .stream import (
+    FRAMES_PER_SECOND,
+    FirstPacket,
+    NoMedia,
+    RemoteAddressChanged,
+    RemoteBye,
+    StreamConfig,
+    StreamEvent,
+    TransportInfo,
+)
+
+__all__ = [
+    "TICK",
+    "FirstPacket",
+    "IntArray",
+    "NoMedia",
+    "RemoteAddressChanged",
+    "RemoteBye",
+    "SampleArray",
+    "StreamConfig",
+    "StreamEvent",
+    "StreamTable",
+    "TransportInfo",
+]
+
+TICK: Final = 0.02
+MAX_ROUNDS: Final = 32
+"""Datagrams that one socket may have read in one `receive`; a flood waits in the kernel and is dropped there."""
+RELATCH_AFTER: Final = 0.5
+"""Seconds that the latched source must be silent before a stranger may take its place."""
+COMFORT_NOISE_TYPE: Final = 13
+NO_TYPE: Final = 255
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+SampleArray = npt.NDArray[np.int16]
+
+
+@dataclass(slots=True)
+class _Transport:
+    info: TransportInfo
+    rtp: socket.socket
+    rtcp: socket.socket
+    row: int | None = None
+
+
+@dataclass(slots=True)
+class _Stream:
+    transport: _Transport
+    config: StreamConfig
+
+
+class StreamTable:
+    """The transports and streams of an engine. `now` is monotonic seconds everywhere; nothing here blocks."""
+
+    def __init__(
+        self,
+        capacity: int = 2048,
+        *,
+        random: random_module.Random,
+        wall_clock_offset: float = 0.0,
+        cname: str = "",
+        portable: bool = False,
+    ) -> None:
+        """`wall_clock_offset` added to `now` is the time since 1970; an empty `cname` draws one (RFC 7022 4.2)."""
+        self._ports: Final = PortAllocator(random)
+        self._reader: Final = DatagramReader(portable=portable)
+        self._reception: Final = Reception(capacity)
+        self._sender: Final = Sender(capacity, random)
+        name = cname or f"{random.getrandbits(96):024x}"
+        self._reporter: Final = Reporter(capacity, random, self._reception, self._sender, name, wall_clock_offset)
+        self._capacity: Final = capacity
+        self._transports: Final[dict[int, _Transport]] = {}
+        self._last_transport_id = 0
+        self._streams: Final[dict[int, _Stream]] = {}
+        self._free: Final = list(range(capacity))
+        self._events: Final[list[StreamEvent]] = []
+        self._codecs: Final[list[Codec]] = []
+        self._buffers: Final[dict[int, JitterBuffer]] = {}
+        self._resamplers: Final[dict[tuple[int, int], Resampler]] = {}
+        self._latched: Final[list[Address | None]] = [None] * capacity
+        self._payload_type: Final = np.full(capacity, NO_TYPE, np.uint8)
+        self._event_type: Final = np.full(capacity, NO_TYPE, np.uint8)
+        self._codec_index: Final = np.zeros(capacity, np.int64)
+        self._sample_rate: Final = np.zeros(capacity, np.int64)
+        self._mixer_rate: Final = np.zeros(capacity, np.int64)
+        self._receives: Final = np.zeros(capacity, np.bool_)
+        self._sends: Final = np.zeros(capacity, np.bool_)
+        self._last_arrival: Final = np.full(capacity, -np.inf)
+        self._checked_at: Final = np.full(capacity, -np.inf)
+        self._check_due: Final = np.full(capacity, np.inf)
+        self._row_cache: Final[dict[tuple[int, bool], IntArray]] = {}
+        self.refused = 0
+        """Datagrams that were not for us: not RTP, of an unknown payload type, or from a stranger."""
+
+    # --- transports and streams ---------------------------------------------------------------------------------------
+
+    def open_transport(self, address: str, port_range: tuple[int, int]) -> TransportInfo:
+        """Bind RTP to a free even port of the range and RTCP to the next; raises `PortsExhausted`, `StreamError`."""
+        rtp, rtcp = self._ports.open_pair(address, port_range)
+        self._last_transport_id += 1
+        info = TransportInfo(self._last_transport_id, address, rtp.getsockname()[1], rtcp.getsockname()[1])
+        self._transports[info.id] = _Transport(info, rtp, rtcp)
+        return info
+
+    def close_transport(self, transport_id: int, now: float) -> None:
+        """Remove the transport with its stream; does nothing when it is gone."""
+        transport = self._transports.pop(transport_id, None)
+        if transport is not None:
+            if transport.row is not None:
+                self.remove(transport.row, now)
+            transport.rtp.close()
+            transport.rtcp.close()
+
+    def add(self, transport_id: int, config: StreamConfig, now: float) -> int:
+        """Begin a stream on a transport and return its row; what arrived before is dropped, being too old to be played.
+
+        Raises `UnknownObject`, `CodecUnavailable`, or `StreamError`: the transport is busy, the table is full.
+        """
+        transport = self._transports.get(transport_id)
+        if transport is None:
+            raise UnknownObject("transport", transport_id)
+        if transport.row is not None:
+            raise StreamError(f"transport {transport_id} already carries a stream: remove that first")
+        config.check()
+        found = codec(config.codec)
+        if not self._free:
+            raise StreamError(f"all {self._capacity} streams are in use: make the table larger")
+        row = heapq.heappop(self._free)
+        transport.row = row
+        self._streams[row] = _Stream(transport, config)
+        self._reception.open(row, found.clock_rate)
+        self._sender.open(row, transport.rtp.sendto)
+        self._reporter.open(row, transport.rtcp.sendto, now)
+        self._last_arrival[row] = -np.inf
+        self._configure(row, config, None)
+        self._begin_checks(row, config, now)
+        for key, sock in ((2 * row, transport.rtp), (2 * row + 1, transport.rtcp)):
+            discard_pending(sock)
+            self._reader.watch(sock, key)
+        return row
+
+    def update(self, row: int, config: StreamConfig, now: float) -> None:
+        """Apply what was negotiated anew; sequence, SSRC and statistics go on. Raises as `add` does."""
+        stream = self._stream(row)
+        config.check()
+        before = stream.config
+        self._configure(row, config, before)
+        stream.config = config
+        if _checks(config) != _checks(before):
+            self._begin_checks(row, config, now)
+        if config.sends and not before.sends:
+            self._sender.resume(row, now)
+
+    def set_direction(self, row: int, direction: str, now: float) -> None:
+        """Change who sends; raises `StreamError` for an unknown direction."""
+        self.update(row, replace(self._stream(row).config, direction=direction), now)
+
+    def remove(self, row: int, now: float) -> None:
+        """End a stream with an RTCP BYE; its transport can carry another."""
+        stream = self._stream(row)
+        self._reader.forget(stream.transport.rtp)
+        self._reader.forget(stream.transport.rtcp)
+        self._reporter.close(row, now)
+        del self._streams[row]
+        stream.transport.row = None
+        self._receives[row] = self._sends[row] = False
+        self._payload_type[row] = self._event_type[row] = NO_TYPE
+        self._check_due[row] = np.inf
+        self._row_cache.clear()
+        heapq.heappush(self._free, row)
+
+    def close(self, now: float) -> None:
+        """End all streams and close all sockets."""
+        for transport_id in list(self._transports):
+            self.close_transport(transport_id, now)
+        self._reader.close()
+
+    def _stream(self, row: int) -> _Stream:
+        try:
+            return self._streams[row]
+        except KeyError:
+            raise UnknownObject("stream", row) from None
+
+    def _configure(self, row: int, config: StreamConfig, before: StreamConfig | None) -> None:
+        """Set the arrays of the row; `before` is what they were set by, None for a new stream."""
+        found = codec(config.codec)
+        if before is None or _remote(config) != _remote(before):
+            self._latched[row] = None
+            self._direct(row, socket_address(config.remote_address, config.remote_rtp_port), config.remote_rtcp_port)
+        if before is None or _coding(config) != _coding(before):
+            self._sender.configure(row, found, config.payload_type, config.ptime_ms)
+        if found not in self._codecs:
+            self._codecs.append(found)
+        self._payload_type[row] = config.payload_type
+        self._event_type[row] = NO_TYPE if config.telephone_event_type is None else config.telephone_event_type
+        self._codec_index[row] = self._codecs.index(found)
+        self._sample_rate[row] = found.sample_rate
+        self._mixer_rate[row] = config.mixer_rate
+        self._receives[row] = config.receives
+        self._sends[row] = config.sends
+        self._row_cache.clear()
+        if before is None or _playing(config) != _playing(before):
+            self._prepare_playing(row, found.sample_rate, config.mixer_rate)
+
+    def _prepare_playing(self, row: int, sample_rate: int, mixer_rate: int) -> None:
+        """Empty the jitter buffer and the resamplers of the row; make them where these rates are new."""
+        if sample_rate not in self._buffers:
+            self._buffers[sample_rate] = JitterBuffer(self._capacity, sample_rate)
+        self._buffers[sample_rate].open(row)
+        if sample_rate != mixer_rate:
+            for pair in ((sample_rate, mixer_rate), (mixer_rate, sample_rate)):
+                if pair not in self._resamplers:
+                    self._resamplers[pair] = Resampler(*pair, self._capacity)
+                self._resamplers[pair].reset(np.array([row]))
+
+    def _direct(self, row: int, address: Address, rtcp_port: int | None = None) -> None:
+        """Send to this address; RTCP goes to `rtcp_port`, None is the next port."""
+        self._sender.direct(row, address)
+        self._reporter.direct(row, (address[0], rtcp_port or min(address[1] + 1, 65535), *address[2:]))
+
+    # --- the tick -----------------------------------------------------------------------------------------------------
+
+    def receive(self, now: float) -> None:
+        """Take in all datagrams that have arrived; may be called more often than once per tick."""
+        for _ in range(MAX_ROUNDS):
+            received = self._reader.round()
+            if not received.keys:
+                break
+            self._take(received, now)
+
+    def playout(self, now: float, mixer_rate: int) -> tuple[IntArray, SampleArray]:
+        """Play 20 ms of every stream that receives and has this mixer rate; call once per rate and tick.
+
+        Returns the rows, ascending, and their frames (n, mixer_rate / 50), which belong to the caller.
+        """
+        rows = self.receiving_rows(mixer_rate)
+        frames = np.zeros((0, mixer_rate // FRAMES_PER_SECOND), np.int16)
+        for rate, selection in groups(self._sample_rate[rows]):
+            chosen = rows[selection]
+            played = self._buffers[rate].read(chosen)
+            if rate != mixer_rate:
+                played = self._resamplers[rate, mixer_rate].process(chosen, played)
+            if isinstance(selection, slice):
+                return rows, played
+            if not len(frames):
+                frames = np.zeros((len(rows), frames.shape[1]), np.int16)
+            frames[selection] = played
+        return rows, frames
+
+    def send(self, now: float, rows: IntArray, frames: SampleArray) -> None:
+        """Send a frame of 20 ms for each of `rows` (no row twice), all of the mixer rate that the frames show."""
+        mixer_rate = frames.shape[1] * FRAMES_PER_SECOND
+        sends = self._sends[rows]
+        if not sends.all():
+            rows, frames = rows[sends], frames[sends]
+        for index, selection in groups(self._codec_index[rows]):
+            found = self._codecs[index]
+            chosen, samples = rows[selection], frames[selection]
+            if found.sample_rate != mixer_rate:
+                samples = self._resamplers[mixer_rate, found.sample_rate].process(chosen, samples)
+            self._sender.send(now, found, chosen, samples)
+
+    def rtcp(self, now: float) -> None:
+        """Send the RTCP reports that are due."""
+        self._reporter.work(now)
+
+    def events(self, now: float) -> list[StreamEvent]:
+        """Return what happened since the last call."""
+        for row in np.flatnonzero(self._check_due <= now).tolist():
+            self._check_media(row, now)
+        events = self._events.copy()
+        self._events.clear()
+        return events
+
+    def receiving_rows(self, mixer_rate: int) -> IntArray:
+        """Return the rows that `playout` plays at this rate, ascending."""
+        return self._rows(mixer_rate, self._receives, False)
+
+    def sending_rows(self, mixer_rate: int) -> IntArray:
+        """Return the rows that want a frame in every `send` of this rate, ascending."""
+        return self._rows(mixer_rate, self._sends, True)
+
+    def _rows(self, mixer_rate: int, enabled: BoolArray, sending: bool) -> IntArray:
+        rows = self._row_cache.get((mixer_rate, sending))
+        if rows is None:
+            rows = np.flatnonzero(enabled & (self._mixer_rate == mixer_rate))
+            self._row_cache[mixer_rate, sending] = rows
+        return rows
+
+    # --- what arrives -------------------------------------------------------------------------------------------------
+
+    def _take(self, received: Received, now: float) -> None:
+        keys = np.array(received.keys)
+        kinds = received.datagrams[:, 1]
+        # RFC 5761: RTCP may come on the RTP port.
+        control = (keys & 1 == 1) | ((kinds >= FIRST_RTCP_TYPE) & (kinds <= LAST_RTCP_TYPE) & (received.sizes > 1))
+        rows = keys >> 1
+        for index in np.flatnonzero(control).tolist():
+            self._take_rtcp(int(rows[index]), bytes(received.datagrams[index, : received.sizes[index]]), now)
+        batch = parse_batch(received.datagrams, received.sizes)
+        kind = batch.payload_type
+        audio = kind == self._payload_type[rows]
+        known = audio | (kind == self._event_type[rows]) | (kind == COMFORT_NOISE_TYPE)
+        welcome = batch.valid & known & ~control
+        latched = self._latched
+        for index, (row, source) in enumerate(zip(rows.tolist(), received.sources, strict=True)):
+            if latched[row] != source and welcome[index]:
+                welcome[index] = self._admit(row, source, now)
+        if welcome.all():
+            self._take_rtp(rows, received, batch, slice(None), audio, now)
+        else:
+            self.refused += int((~welcome & ~control).sum())
+            chosen = np.flatnonzero(welcome)
+            if chosen.size:
+                self._take_rtp(rows[chosen], received, batch, chosen, audio[chosen], now)
+
+    def _take_rtp(
+        self,
+        rows: IntArray,
+        received: Received,
+        batch: ParsedBatch,
+        chosen: slice | IntArray,
+        audio: BoolArray,
+        now: float,
+    ) -> None:
+        length, timestamp = batch.length[chosen], batch.timestamp[chosen]
+        verdict = self._reception.arrive(
+            rows, batch.sequence[chosen], timestamp, batch.ssrc[chosen], length, audio, now
+        )
+        self._last_arrival[rows] = now
+        played = audio & verdict.accepted & self._receives[rows] & (length > 0)
+        if verdict.restarted.any():
+            for rate, buffer in self._buffers.items():
+                buffer.restart(rows[verdict.restarted & (self._sample_rate[rows] == rate)])
+        # Packets of one codec and one size are decoded together.
+        shape = np.where(played, self._codec_index[rows] << 16 | length, -1)
+        datagrams, start = received.datagrams[chosen], batch.start[chosen]
+        for value, selection in groups(shape):
+            if value >= 0:
+                self._decode(rows[selection], datagrams[selection], start[selection], timestamp[selection], value)
+
+    def _decode(
+        self, rows: IntArray, datagrams: npt.NDArray[np.uint8], start: IntArray, timestamp: IntArray, shape: int
+    ) -> None:
+        found, length = self._codecs[shape >> 16], shape & 0xFFFF
+        if (start == start[0]).all():
+            payloads = datagrams[:, start[0] : start[0] + length]
+        else:
+            payloads = np.take_along_axis(datagrams, start[:, None] + np.arange(length), axis=1)
+        samples = found.decode(rows, payloads)
+        buffer = self._buffers[found.sample_rate]
+        samples = samples[:, : buffer.max_packet_size]
+        scaled = timestamp * (found.sample_rate // found.clock_rate)
+        heard = buffer.write(rows, scaled, samples)
+        if not heard.all():
+            self._reception.discarded[rows[~heard]] += 1
+
+    def _admit(self, row: int, source: Address, now: float) -> bool:
+        """Decide on a packet of a source that is not the latched one."""
+        stream = self._streams[row]
+        latched = self._latched[row]
+        signalled = socket_address(stream.config.remote_address, stream.config.remote_rtp_port)
+        if source != signalled:
+            silent = now - self._last_arrival[row] >= RELATCH_AFTER
+            if not stream.config.latch_source or (latched is not None and not silent):
+                return False
+        first = self._last_arrival[row] == -np.inf
+        self._latched[row] = source
+        transport_id = stream.transport.info.id
+        if source != (latched or signalled):
+            self._direct(row, source)
+            self._events.append(RemoteAddressChanged(row, transport_id, source[0], source[1]))
+        if first:
+            self._events.append(FirstPacket(row, transport_id, source[0], source[1]))
+        return True
+
+    def _take_rtcp(self, row: int, data: bytes, now: float) -> None:
+        try:
+            packets = parse_compound(data)
+        except MalformedRTCP:
+            self.refused += 1
+            return
+        if self._reporter.hear(row, packets, now):
+            self._events.append(RemoteBye(row, self._streams[row].transport.info.id))
+
+    # --- what the application asks ------------------------------------------------------------------------------------
+
+    def _begin_checks(self, row: int, config: StreamConfig, now: float) -> None:
+        self._checked_at[row] = now
+        self._check_due[row] = now + config.no_media_timeout if config.no_media_timeout > 0 else np.inf
+
+    def _check_media(self, row: int, now: float) -> None:
+        stream = self._streams[row]
+        arrived = float(self._last_arrival[row])
+        if arrived < self._checked_at[row] and stream.config.direction == "sendrecv":
+            self._events.append(NoMedia(row, stream.transport.info.id, arrived > -np.inf))
+        self._checked_at[row] = now
+        pause = stream.config.media_check_interval
+        self._check_due[row] = now + pause if pause > 0 else np.inf
+
+    def statistics(self, row: int) -> dict[str, Any]:
+        """Return `rtt`, `rx` and `tx`: packets and octets of payload; times are microseconds."""
+        self._stream(row)
+        heard, sent = self._reception, self._sender
+        return {
+            "rtt": self._reporter.round_trip.read(row),
+            "rx": {
+                "packets": int(heard.packets[row]),
+                "bytes": int(heard.octets[row]),
+                "packets_discarded": int(heard.discarded[row]),
+                "packets_lost": heard.lost(row),
+                "packets_reordered": int(heard.reordered[row]),
+                "packets_duplicate": int(heard.duplicates[row]),
+                "loss_period": heard.loss_period.read(row),
+                "burst_loss": bool(heard.burst_loss[row]),
+                "random_loss": bool(heard.random_loss[row]),
+                "jitter": heard.jitter.read(row),
+            },
+            "tx": {
+                "packets": int(sent.packets[row]),
+                "bytes": int(sent.octets[row]),
+                "packets_discarded": int(sent.failed[row]),
+                "packets_reordered": 0,
+                "packets_duplicate": 0,
+                **self._reporter.statistics(row),
+            },
+        }
+
+    def local_ssrc(self, row: int) -> int:
+        """Return the SSRC of what we send."""
+        self._stream(row)
+        return int(self._sender.ssrc[row])
+
+
+def _remote(config: StreamConfig) -> tuple[str, int, int | None]:
+    return config.remote_address, config.remote_rtp_port, config.remote_rtcp_port
+
+
+def _coding(config: StreamConfig) -> tuple[str, int, int]:
+    return config.codec.upper(), config.payload_type, config.ptime_ms
+
+
+def _playing(config: StreamConfig) -> tuple[str, int, bool]:
+    return config.codec.upper(), config.mixer_rate, config.receives
+
+
+def _checks(config: StreamConfig) -> tuple[float, float]:
+    return config.no_media_timeout, config.media_check_interval
