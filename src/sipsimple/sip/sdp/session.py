@@ -80,7 +80,7 @@ class BaseSDPMediaStream(Twin):
     connection: BaseSDPConnection | None
     attributes: AttributeList | FrozenAttributeList
 
-    def __init__(  # noqa: PLR0917  # the documented order
+    def __init__(  # the documented order
         self,
         media: str,
         port: int,
@@ -173,7 +173,7 @@ class BaseSDPSession(Twin):
     attributes: AttributeList | FrozenAttributeList
     media: list[Any] | frozenlist[FrozenSDPMediaStream]
 
-    def __init__(  # noqa: PLR0917  # the documented order
+    def __init__(  # the documented order
         self,
         address: str,
         id: int | None = None,
