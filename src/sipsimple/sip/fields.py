@@ -6,6 +6,7 @@ Every parser here takes raw values and raises `MalformedMessage` alone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, Generic, Protocol, TypeVar, cast
 
 from sipsimple.sip.errors import MalformedMessage
@@ -24,6 +25,7 @@ __all__ = [
     "parse_cseq",
     "parse_max_forwards",
     "parse_seconds",
+    "remembered",
 ]
 
 MAX_LIST_ELEMENTS: Final = 64
@@ -31,10 +33,22 @@ MAX_LIST_ELEMENTS: Final = 64
 
 MAX_CSEQ: Final = 2**31 - 1
 MAX_CALL_ID_LENGTH: Final = 1024
+MAX_REMEMBERED: Final = 1024
+MAX_REMEMBERED_LENGTH: Final = 256
 
 T = TypeVar("T")
 Reader = Callable[[list[str], str], T]
 """Takes the raw values of all headers with one name, and that name."""
+
+
+def remembered(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Parse each short value once: all messages of a dialog hold the same few, and what comes out is frozen."""
+    known = lru_cache(maxsize=MAX_REMEMBERED)(parse)
+
+    def look_up(value: str) -> T:
+        return known(value) if len(value) <= MAX_REMEMBERED_LENGTH else parse(value)
+
+    return look_up
 
 
 class HasHeaders(Protocol):

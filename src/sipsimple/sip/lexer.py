@@ -35,6 +35,7 @@ _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _UNSAFE_IN_VALUE: Final = re.compile(r'[\s",;=<>?\\]')
 _LIST_PIECE: Final = re.compile(r'"(?:[^"\\]|\\.)*"|<[^>]*>|[^",<]+|,', re.DOTALL)
 _PARAMETER_PIECE: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^";]+|;', re.DOTALL)
+_AMBIGUOUS: Final = frozenset('",;<>\\')
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -148,7 +149,7 @@ def _unquoted_name(text: str) -> str | None:
     if not name:
         return None
     # RFC 3261 allows tokens alone; names in other alphabets and with parentheses are common and do no harm.
-    if any(character in name for character in '",;>\\'):
+    if not _AMBIGUOUS.isdisjoint(name):
         raise MalformedMessage(f"a display name must be quoted: {name[:40]!r}")
     return name
 
@@ -163,6 +164,8 @@ def _after_semicolon(tail: str) -> str:
 
 
 def _parameter_value(value: str) -> str:
+    if value.isalnum():
+        return value
     if _UNSAFE_IN_VALUE.search(value) is not None and _QUOTED.fullmatch(value) is None and not _is_lenient(value):
         raise MalformedMessage(f"a parameter value must be quoted: {value[:40]!r}")
     return value
@@ -170,7 +173,7 @@ def _parameter_value(value: str) -> str:
 
 def _is_lenient(value: str) -> bool:
     # Base64 padding, and URIs given as values, are seen from many senders and cut nothing apart.
-    return not any(character in value for character in '" \t\r\n,;<>\\')
+    return _AMBIGUOUS.isdisjoint(value) and not any(character.isspace() for character in value)
 
 
 def _safe_value(value: str) -> str:

@@ -21,6 +21,7 @@ from sipsimple.sip.fields import (
     parse_cseq,
     parse_max_forwards,
     parse_seconds,
+    remembered,
 )
 from sipsimple.sip.header_list import CANONICAL, Headers
 from sipsimple.sip.headers import (
@@ -77,14 +78,14 @@ class Message:
             raise MalformedMessage("there is no Via")
         return vias[0]
 
-    vias = Parsed("Via", all_of(FrozenViaHeader.parse))
-    from_ = Parsed("From", one(FrozenFromHeader.parse))
-    to = Parsed("To", one(FrozenToHeader.parse))
+    vias = Parsed("Via", all_of(remembered(FrozenViaHeader.parse)))
+    from_ = Parsed("From", one(remembered(FrozenFromHeader.parse)))
+    to = Parsed("To", one(remembered(FrozenToHeader.parse)))
     call_id = Parsed("Call-ID", one(parse_call_id))
     cseq = Parsed("CSeq", one(parse_cseq))
-    contacts = Parsed("Contact", all_of(FrozenContactHeader.parse))
-    routes = Parsed("Route", all_of(FrozenRouteHeader.parse))
-    record_routes = Parsed("Record-Route", all_of(FrozenRecordRouteHeader.parse))
+    contacts = Parsed("Contact", all_of(remembered(FrozenContactHeader.parse)))
+    routes = Parsed("Route", all_of(remembered(FrozenRouteHeader.parse)))
+    record_routes = Parsed("Record-Route", all_of(remembered(FrozenRecordRouteHeader.parse)))
     max_forwards = Parsed("Max-Forwards", at_most_one(parse_max_forwards))
     expires = Parsed("Expires", at_most_one(parse_seconds))
     content_type = Parsed("Content-Type", at_most_one(parse_content_type))

@@ -43,6 +43,10 @@ def _mime_type(value: str) -> tuple[str, str]:
     return mime_type.strip(LWS), parameters.strip(LWS)
 
 
+def _first_warning(value: str) -> FrozenWarningHeader:
+    return FrozenWarningHeader.parse(split_list(value)[0])
+
+
 LISTS: Final[dict[str, Convert]] = {
     "Accept": _word,
     "Allow": _word,
@@ -68,7 +72,7 @@ SINGLES: Final[dict[str, Convert]] = {
     "Retry-After": FrozenRetryAfterHeader.parse,
     "Subscription-State": FrozenSubscriptionStateHeader.parse,
     "To": FrozenToHeader.parse,
-    "Warning": FrozenWarningHeader.parse,
+    "Warning": _first_warning,
 }
 
 
