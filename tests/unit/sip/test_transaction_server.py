@@ -109,7 +109,7 @@ def test_the_ack_ends_the_repetition_and_more_of_them_are_absorbed_for_t4():
     call.wire.run_until(5.7)
     assert call.wire.released == [call.transaction]
     assert call.wire.take() == [(0, 486), (0.3, 486), (0.5, 486)]
-    assert call.user.told == []
+    assert call.user.told == ["ACK"]
     assert call.transaction.dropped == 1
 
 

@@ -155,6 +155,7 @@ class InviteServer(ServerTransaction, rules=INVITE_RULES):
 
     def _confirm(self, now: float, ack: Request) -> None:
         self._linger(now, self.timing.t4)
+        self.user.on_ack(self, ack, now)
 
     def _pass_ack(self, now: float, ack: Request) -> None:
         self.user.on_ack(self, ack, now)
