@@ -1,0 +1,192 @@
+"""The called side of an INVITE: its responses, the 2xx that is sent until the ACK comes (RFC 3261 13.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sipsimple.core.composing import ALLOW, SDP_TYPE, response_to
+from sipsimple.core.stack import stack
+from sipsimple.sip.acceptance import Acceptance
+from sipsimple.sip.dialog import Dialog
+from sipsimple.sip.errors import SDPNegotiationError, SIPCoreError
+from sipsimple.sip.frozen import frozendict
+from sipsimple.sip.headers import FrozenContactHeader, FrozenHeader
+from sipsimple.sip.message import Request
+from sipsimple.sip.sdp import FrozenSDPSession
+from sipsimple.sip.status import sip_status_messages
+from sipsimple.sip.uri import FrozenSIPURI
+
+if TYPE_CHECKING:
+    from sipsimple.core.invitation.invitation import Invitation
+
+_SESSION_HEADERS = (FrozenHeader("Allow", ALLOW), FrozenHeader("Supported", ""))
+
+
+class IncomingLeg:
+    """Answers one INVITE; the server transaction repeats what it is told, this repeats the 2xx."""
+
+    def __init__(self, invitation: Invitation, transaction: Any, request: Request) -> None:
+        self._invitation: Invitation | None = invitation
+        self._transaction = transaction
+        self._endpoint = stack().endpoint
+        self._hop = transaction.wire.source
+        self._request = request
+        self._acceptance: Any = None
+        self._refusal: Any = None
+        self._awaits_answer = False
+        transaction.user = self
+
+    @property
+    def hop(self) -> Any:
+        """Where the INVITE came from."""
+        return self._hop
+
+    def default_contact(self) -> FrozenContactHeader:
+        """The request URI when it is an address, else its user at the address where the INVITE arrived."""
+        uri = self._request.uri
+        transport = self._hop.transport
+        local = self._endpoint.local_address(transport, self._hop.host)
+        host, port = local if local is not None else (uri.host, uri.port)
+        parameters: frozendict[str, str | None] = frozendict() if transport == "udp" else frozendict(transport=transport)
+        return FrozenContactHeader(FrozenSIPURI(host, user=uri.user, port=port, parameters=parameters))
+
+    def respond(
+        self, code: int, reason: str | None, local_sdp: FrozenSDPSession | None, extra: tuple[Any, ...]
+    ) -> None:
+        invitation = self._invitation
+        if invitation is None:
+            return
+        if code == 100:
+            self._endpoint.respond(self._transaction, response_to(self._request, 100))
+        elif code < 200:
+            self._progress(invitation, code, reason, extra)
+        elif code < 300:
+            assert local_sdp is not None
+            self._accept(invitation, code, reason, local_sdp, extra)
+        else:
+            self._refuse(invitation, code, reason, extra)
+
+    def _progress(self, invitation: Invitation, code: int, reason: str | None, extra: tuple[Any, ...]) -> None:
+        response = response_to(
+            self._request,
+            code,
+            reason,
+            to_tag=invitation._local_tag(),
+            contact=invitation.local_contact_header,
+            extra=(_SESSION_HEADERS[0], *extra),
+        )
+        self._endpoint.respond(self._transaction, response)
+        if invitation.state == "incoming":
+            invitation._change("early", "local", response)
+
+    def _accept(
+        self,
+        invitation: Invitation,
+        code: int,
+        reason: str | None,
+        local_sdp: FrozenSDPSession,
+        extra: tuple[Any, ...],
+    ) -> None:
+        negotiator = invitation._negotiator
+        self._awaits_answer = negotiator.proposed_remote is None
+        if self._awaits_answer:
+            negotiator.set_local_offer(local_sdp)
+        else:
+            negotiator.set_local_answer(local_sdp)
+        tag = invitation._local_tag()
+        dialog = Dialog.from_request(self._request, tag, local_contact=invitation.local_contact_header.body)
+        dialog.confirm()
+        response = response_to(
+            self._request,
+            code,
+            reason,
+            to_tag=tag,
+            contact=invitation.local_contact_header,
+            extra=(_SESSION_HEADERS[0], *extra),
+            content_type=SDP_TYPE,
+            body=local_sdp.encode(),
+        )
+        wire = self._transaction.wire
+        self._endpoint.respond(self._transaction, response)
+        acceptance = self._acceptance = Acceptance(response, wire, self)
+        acceptance.start(self._endpoint.now())
+        invitation._established(dialog)
+        invitation._change("connecting", "local", response)
+        if not self._awaits_answer:
+            invitation._negotiated()
+
+    def _refuse(self, invitation: Invitation, code: int, reason: str | None, extra: tuple[Any, ...]) -> None:
+        response = self._refusal = response_to(self._request, code, reason, to_tag=invitation._local_tag(), extra=extra)
+        self._endpoint.respond(self._transaction, response)
+        invitation._change("disconnecting", "local", response)
+
+    def withdrawn(self) -> None:
+        """The caller sent CANCEL, or BYE before we answered: the INVITE is answered 487 (RFC 3261 9.2, 15.1.2)."""
+        invitation = self._invitation
+        if invitation is not None and invitation.state in ("incoming", "early"):
+            self._endpoint.respond(self._transaction, response_to(self._request, 487, to_tag=invitation._local_tag()))
+
+    def close(self) -> None:
+        """The invitation is over: nothing is repeated any more."""
+        self._invitation = None
+        if self._acceptance is not None:
+            self._acceptance.stop()
+            self._acceptance = None
+
+    def acknowledged(self, ack: Request) -> None:
+        """The ACK for our 2xx; later ones repeat it."""
+        invitation = self._invitation
+        if self._acceptance is not None:
+            self._acceptance.receive(ack, self._endpoint.now())
+        if invitation is None or invitation.state != "connecting":
+            return
+        error = self._take_answer(invitation, ack) if self._awaits_answer else None
+        if self._awaits_answer:
+            invitation._negotiated(error)
+        if error is not None:
+            invitation._bye()
+        elif invitation.state == "connecting":
+            invitation._change("connected", "remote", ack)
+
+    @staticmethod
+    def _take_answer(invitation: Invitation, ack: Request) -> SDPNegotiationError | None:
+        if not ack.body:
+            return SDPNegotiationError("the ACK has no session description, and the INVITE had none")
+        try:
+            invitation._negotiator.set_remote_answer(FrozenSDPSession.parse(ack.body))
+        except SDPNegotiationError as error:
+            return error
+        except SIPCoreError as error:
+            return SDPNegotiationError(str(error))
+        return None
+
+    # What the transaction and the acceptance tell
+
+    def on_ack(self, source: Any, ack: Request, now: float) -> None:
+        """An ACK that went to the transaction: for a refusal, or from a peer of the old branch rules for a 2xx."""
+        invitation = self._invitation
+        if invitation is None:
+            return
+        if self._refusal is not None:
+            invitation._disconnect("local", self._refusal)
+        else:
+            self.acknowledged(ack)
+
+    def on_timeout(self, transaction: Any, now: float) -> None:
+        """No ACK for our refusal."""
+        if self._invitation is not None and self._refusal is not None:
+            self._invitation._disconnect("local", self._refusal, disconnect_reason="missing ACK")
+
+    def on_ack_timeout(self, acceptance: Any, now: float) -> None:
+        """Our 2xx was never acknowledged: the call is ended with BYE (RFC 3261 13.3.1.4)."""
+        invitation = self._invitation
+        if invitation is None or stack().ignore_missing_ack:
+            return
+        invitation._bye()
+        invitation._disconnect("local", disconnect_reason="missing ACK")
+
+    def on_transport_error(self, transaction: Any, error: Exception, now: float) -> None:
+        invitation = self._invitation
+        if invitation is not None:
+            reason = f"{sip_status_messages[503]} ({error})"
+            invitation._disconnect("local", disconnect_reason=reason)

@@ -1,0 +1,410 @@
+"""An INVITE dialog, from the first request to the BYE (RFC 3261 13, 14, 15).
+
+`Invitation` has the documented face: state, identities, descriptions, notifications. What goes over the wire is the
+work of two legs: `OutgoingLeg` for a call that we place, `IncomingLeg` for one that comes in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from sipsimple.core.client import Client
+from sipsimple.core.composing import checked_extra, destination_of, response_to, tagged, token
+from sipsimple.core.invitation.incoming import IncomingLeg
+from sipsimple.core.invitation.outgoing import OutgoingLeg
+from sipsimple.core.notices import post
+from sipsimple.core.stack import stack
+from sipsimple.loop import bound_loop, run_in_loop
+from sipsimple.sip.auth import ClientAuthenticator
+from sipsimple.sip.credentials import FrozenCredentials
+from sipsimple.sip.dialog import Dialog, Verdict
+from sipsimple.sip.errors import (
+    MalformedMessage,
+    SDPNegotiationError,
+    SIPCoreError,
+    SIPCoreInvalidStateError,
+)
+from sipsimple.sip.headers import FrozenContactHeader, FrozenFromHeader, FrozenRouteHeader, FrozenToHeader
+from sipsimple.sip.message import Request, Response
+from sipsimple.sip.negotiation import Negotiator
+from sipsimple.sip.sdp import FrozenSDPSession
+from sipsimple.sip.status import sip_status_messages
+
+if TYPE_CHECKING:
+    from sipsimple.sip.transport.address import Destination
+
+_REASON_TEXT: Final = re.compile(r';\s*text\s*=\s*"((?:[^"\\]|\\.)*)"', re.IGNORECASE)
+
+
+class SDPPayloads:
+    """The descriptions of a dialog: `active_*` are in force, `proposed_*` are being negotiated."""
+
+    __slots__ = ("_negotiator",)
+
+    def __init__(self, negotiator: Negotiator) -> None:
+        self._negotiator = negotiator
+
+    proposed_local = property(lambda self: self._negotiator.proposed_local)
+    proposed_remote = property(lambda self: self._negotiator.proposed_remote)
+    active_local = property(lambda self: self._negotiator.active_local)
+    active_remote = property(lambda self: self._negotiator.active_remote)
+
+
+class Invitation:
+    """A dialog made by INVITE; posts `SIPInvitationChangedState` and `SIPInvitationGotSDPUpdate`.
+
+    `state` goes None -> outgoing | incoming -> early -> connecting -> connected -> disconnecting -> disconnected;
+    any state may go to disconnected, and early may be skipped.
+    """
+
+    def __init__(self) -> None:
+        self._state: str | None = None
+        self._sub_state: str | None = None
+        self._direction: str | None = None
+        self._from_header: FrozenFromHeader | None = None
+        self._to_header: FrozenToHeader | None = None
+        self._local_contact_header: FrozenContactHeader | None = None
+        self._route_header: FrozenRouteHeader | None = None
+        self._credentials: FrozenCredentials | None = None
+        self._transport: str | None = None
+        self._call_id: str | None = None
+        self._remote_user_agent: str | None = None
+        self._negotiator = Negotiator()
+        self._authenticator = ClientAuthenticator(token)
+        self._leg: OutgoingLeg | IncomingLeg | None = None
+        self._dialog: Dialog | None = None
+        self._hop: Destination | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._claimed = False
+        self._lock = threading.Lock()
+
+    state = property(lambda self: self._state)
+    sub_state = property(lambda self: self._sub_state)
+    direction = property(lambda self: self._direction)
+    from_header = property(lambda self: self._from_header)
+    to_header = property(lambda self: self._to_header)
+    local_contact_header = property(lambda self: self._local_contact_header)
+    route_header = property(lambda self: self._route_header)
+    credentials = property(lambda self: self._credentials)
+    transport = property(lambda self: self._transport)
+    call_id = property(lambda self: self._call_id)
+    remote_user_agent = property(lambda self: self._remote_user_agent)
+    sdp = property(lambda self: SDPPayloads(self._negotiator))
+
+    @property
+    def local_identity(self) -> FrozenFromHeader | FrozenToHeader | None:
+        return self._to_header if self._direction == "incoming" else self._from_header
+
+    @property
+    def remote_identity(self) -> FrozenFromHeader | FrozenToHeader | None:
+        return self._from_header if self._direction == "incoming" else self._to_header
+
+    def __repr__(self) -> str:
+        return f"<Invitation {self._direction or 'unused'} {self._state} at {id(self):#x}>"
+
+    # What the application asks for
+
+    def send_invite(
+        self,
+        from_header: Any,
+        to_header: Any,
+        route_header: Any,
+        contact_header: Any,
+        sdp: Any,
+        credentials: Any = None,
+        extra_headers: Iterable[Any] = (),
+        timeout: float | None = None,
+    ) -> None:
+        """Call `to_header` by this route with this offer; without a final answer in `timeout` seconds it ends (408).
+
+        Raises SIPCoreInvalidStateError unless the state is None, ValueError for a timeout that is not positive.
+        """
+        if timeout is not None and timeout <= 0:
+            raise ValueError(f"a timeout is more than 0 seconds, not {timeout}")
+        extra = checked_extra(extra_headers, ("Content-Type", "User-Agent"))
+        offer = FrozenSDPSession.new(sdp)
+        with self._lock:
+            if self._claimed:
+                raise SIPCoreInvalidStateError(
+                    f"Invitation.send_invite() needs an unused invitation, not {self._state}"
+                )
+            self._claimed = True
+        self._direction = "outgoing"
+        self._from_header = tagged(from_header, token())
+        self._to_header = FrozenToHeader.new(to_header)
+        self._route_header = FrozenRouteHeader.new(route_header)
+        self._local_contact_header = FrozenContactHeader.new(contact_header)
+        self._credentials = None if credentials is None else FrozenCredentials.new(credentials)
+        self._call_id = token(12)
+        run_in_loop(self._send_invite, offer, extra, timeout)
+
+    def send_response(
+        self,
+        code: int,
+        reason: str | None = None,
+        contact_header: Any = None,
+        sdp: Any = None,
+        extra_headers: Iterable[Any] = (),
+    ) -> None:
+        """Answer an incoming INVITE; a 2xx needs `sdp`, a refusal must not have it.
+
+        Raises SIPCoreInvalidStateError when there is nothing to answer, SDPNegotiationError when `sdp` is no answer
+        to the offer; the invitation then still waits for a response.
+        """
+        if self._direction != "incoming" or self._state not in ("incoming", "early"):
+            raise SIPCoreInvalidStateError(
+                f"Invitation.send_response() has nothing to answer in the state {self._state}"
+            )
+        if not 100 <= code <= 699:
+            raise ValueError(f"a response has a code from 100 to 699, not {code}")
+        if 200 <= code < 300 and sdp is None:
+            raise SIPCoreError("a 2xx needs a session description")
+        if code >= 300 and sdp is not None:
+            raise SIPCoreError("a refusal has no session description")
+        extra = checked_extra(extra_headers, ("Content-Type", "Server"))
+        if contact_header is not None:
+            self._local_contact_header = FrozenContactHeader.new(contact_header)
+        local_sdp = None if sdp is None else FrozenSDPSession.new(sdp)
+        run_in_loop(self._send_response, code, reason, local_sdp, extra)
+
+    def end(self, extra_headers: Iterable[Any] = (), timeout: float | None = None) -> None:
+        """End the dialog: CANCEL before the other party answered, BYE afterwards.
+
+        `timeout` seconds later it is over in any case. Raises SIPCoreError when it is ending already, or is an
+        incoming one that was not answered (which `send_response` refuses).
+        """
+        if self._state == "disconnected":
+            return
+        early = self._state == "early" and self._direction == "outgoing"
+        if self._state not in ("outgoing", "connecting", "connected") and not early:
+            raise SIPCoreError(f"Invitation.end() is not possible in the state {self._state}")
+        extra = checked_extra(extra_headers)
+        run_in_loop(self._end, extra, timeout)
+
+    # The work, in the loop thread
+
+    def _send_invite(self, offer: FrozenSDPSession, extra: tuple[Any, ...], timeout: float | None) -> None:
+        route = self._route_header
+        assert route is not None
+        self._hop = destination_of(route.uri)
+        self._transport = self._hop.transport
+        self._negotiator.set_local_offer(offer)
+        leg = self._leg = OutgoingLeg(self)
+        leg.compose(offer, extra)
+        if timeout is not None:
+            self._timer = bound_loop().call_later(timeout, self._no_answer)
+        self._change("outgoing", "local", leg.request)
+        leg.send()
+
+    def _take(self, transaction: Any, request: Request, offer: FrozenSDPSession | None) -> None:
+        """Begin as the called party; the router has checked the request."""
+        self._claimed = True
+        self._direction = "incoming"
+        self._from_header = request.from_
+        self._to_header = tagged(request.to, token())
+        self._call_id = request.call_id
+        self._transport = transaction.wire.source.transport
+        self._remote_user_agent = request.headers.get("User-Agent")
+        if offer is not None:
+            self._negotiator.set_remote_offer(offer)
+        leg = IncomingLeg(self, transaction, request)
+        self._leg = leg
+        self._hop = leg.hop
+        self._local_contact_header = leg.default_contact()
+        stack().router.add(self)
+        self._change("incoming", "remote", request)
+
+    def _send_response(
+        self, code: int, reason: str | None, local_sdp: FrozenSDPSession | None, extra: tuple[Any, ...]
+    ) -> None:
+        leg = self._leg
+        if not isinstance(leg, IncomingLeg) or self._state not in ("incoming", "early"):
+            raise SIPCoreInvalidStateError(f"there is nothing to answer in the state {self._state}")
+        leg.respond(code, reason, local_sdp, extra)
+
+    def _end(self, extra: tuple[Any, ...], timeout: float | None) -> None:
+        if self._state in ("disconnecting", "disconnected"):
+            return
+        if timeout is not None:
+            self._arm(timeout, self._forced_out)
+        if self._dialog is not None and self._state in ("connecting", "connected"):
+            self._bye(extra)
+        elif isinstance(self._leg, OutgoingLeg):
+            self._change("disconnecting", "local")
+            self._leg.cancel()
+
+    def _bye(self, extra: tuple[Any, ...] = ()) -> None:
+        """Say BYE in the confirmed dialog; the answer to it ends everything."""
+        assert self._dialog is not None
+        bye = self._dialog.make_request("BYE", headers=[(header.name, header.body) for header in extra])
+        if self._state != "disconnecting":
+            self._change("disconnecting", "local", bye)
+        Client(stack().endpoint, bye, self._next_hop(), _Goodbye(self), self._authenticator, self._credentials).send()
+
+    def _next_hop(self) -> Destination:
+        """Where requests of the dialog go: its first hop when that is an address, else where it came about."""
+        assert self._dialog is not None
+        try:
+            return destination_of(self._dialog.next_hop())
+        except SIPCoreError:
+            assert self._hop is not None
+            return self._hop
+
+    def _arm(self, delay: float | None, function: Any = None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if delay is None else bound_loop().call_later(delay, function)
+
+    def _no_answer(self) -> None:
+        if self._state == "outgoing" and isinstance(self._leg, OutgoingLeg):
+            self._leg.cancel()
+            self._forced_out()
+
+    def _forced_out(self) -> None:
+        self._disconnect("local", code=408, reason=sip_status_messages[408])
+
+    # What the legs tell
+
+    def _established(self, dialog: Dialog) -> None:
+        self._dialog = dialog
+        stack().router.add(self)
+
+    def _negotiated(self, error: SDPNegotiationError | None = None) -> None:
+        if error is None:
+            sdp = self._negotiator
+            post(
+                "SIPInvitationGotSDPUpdate",
+                self,
+                succeeded=True,
+                local_sdp=sdp.active_local,
+                remote_sdp=sdp.active_remote,
+            )
+        else:
+            post("SIPInvitationGotSDPUpdate", self, succeeded=False, error=str(error))
+
+    def _learn(self, message: Request | Response) -> None:
+        """Remember who we talk to: the agent's name, and its tag."""
+        if self._remote_user_agent is None:
+            self._remote_user_agent = message.headers.get("User-Agent") or message.headers.get("Server")
+        if isinstance(message, Response):
+            # Where it cannot be read, the To that we sent is the one that counts.
+            with suppress(MalformedMessage):
+                self._to_header = message.to
+
+    def _change(self, state: str, originator: str, message: Request | Response | None = None, **more: Any) -> None:
+        """Go to a state and tell it."""
+        previous, self._state = self._state, state
+        sub_states: dict[str, Any] = {}
+        if previous == "connected":
+            sub_states["prev_sub_state"] = self._sub_state
+        self._sub_state = "normal" if state == "connected" else None
+        if state == "connected":
+            sub_states["sub_state"] = self._sub_state
+        post(
+            "SIPInvitationChangedState",
+            self,
+            message,
+            prev_state=previous,
+            state=state,
+            originator=originator,
+            **sub_states,
+            **more,
+        )
+
+    def _disconnect(
+        self,
+        originator: str,
+        message: Request | Response | None = None,
+        disconnect_reason: str = "user request",
+        **more: Any,
+    ) -> None:
+        """The dialog is over; lets go of everything that refers to it."""
+        if self._state == "disconnected":
+            return
+        self._arm(None)
+        leg, self._leg = self._leg, None
+        if leg is not None:
+            leg.close()
+        stack().router.remove(self)
+        if message is not None and originator == "remote":
+            disconnect_reason = _told_reason(message) or disconnect_reason
+        self._change("disconnected", originator, message, disconnect_reason=disconnect_reason, **more)
+
+    # What the router hands in
+
+    def _receive(self, transaction: Any, request: Request) -> None:
+        """A request inside the dialog, ACK excepted."""
+        endpoint, router = stack().endpoint, stack().router
+        if self._dialog is not None and self._dialog.receive(request) is Verdict.OUT_OF_ORDER:
+            endpoint.respond(transaction, response_to(request, 500))
+            return
+        match request.method:
+            case "BYE":
+                endpoint.respond(transaction, response_to(request, 200))
+                if isinstance(self._leg, IncomingLeg):
+                    self._leg.withdrawn()
+                self._disconnect("remote", request)
+            case "INVITE":
+                # The session as it is stays in force (RFC 3261 14.2).
+                endpoint.respond(transaction, response_to(request, 488, to_tag=self._local_tag()))
+            case "OPTIONS":
+                endpoint.respond(transaction, router.options_answer(request))
+            case _:
+                endpoint.respond(transaction, router.not_allowed(request))
+
+    def _said_goodbye(self, response: Response | None, code: int = 0, reason: str = "") -> None:
+        """Our BYE was answered, or nothing came back."""
+        if response is not None:
+            self._disconnect("local", response)
+        else:
+            self._disconnect("local", code=code, reason=reason)
+
+    def _receive_ack(self, request: Request) -> None:
+        if isinstance(self._leg, IncomingLeg):
+            self._leg.acknowledged(request)
+
+    def _receive_cancel(self, request: Request) -> None:
+        if isinstance(self._leg, IncomingLeg) and self._state in ("incoming", "early"):
+            self._leg.withdrawn()
+            self._disconnect("remote", request)
+
+    def _local_tag(self) -> str:
+        identity = self.local_identity
+        assert identity is not None
+        return str(identity.tag)
+
+
+class _Goodbye:
+    """Waits for the answer to our BYE."""
+
+    __slots__ = ("_invitation",)
+
+    def __init__(self, invitation: Invitation) -> None:
+        self._invitation = invitation
+
+    def next_cseq(self) -> int:
+        dialog = self._invitation._dialog
+        assert dialog is not None
+        dialog.local_cseq += 1
+        return dialog.local_cseq
+
+    def on_provisional(self, client: Client, response: Response) -> None:
+        """Nothing to do: the final answer counts."""
+
+    def on_final(self, client: Client, response: Response) -> None:
+        self._invitation._said_goodbye(response)
+
+    def on_failure(self, client: Client, code: int, reason: str) -> None:
+        self._invitation._said_goodbye(None, code, reason)
+
+
+def _told_reason(message: Request | Response) -> str | None:
+    """The text of a Reason header (RFC 3326)."""
+    value = message.headers.get("Reason")
+    match = _REASON_TEXT.search(value) if value else None
+    return re.sub(r"\\(.)", r"\1", match[1]) if match else None

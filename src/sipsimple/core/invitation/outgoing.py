@@ -1,0 +1,205 @@
+"""The calling side of an INVITE: forks, early dialogs, the ACK, the crossing of CANCEL and 2xx (RFC 3261 13.2, 15)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sipsimple.core.client import Client
+from sipsimple.core.composing import (
+    ALLOW,
+    SDP_TYPE,
+    compose_request,
+    destination_of,
+    first_cseq,
+)
+from sipsimple.core.stack import stack
+from sipsimple.sip.dialog import Dialog
+from sipsimple.sip.errors import MalformedMessage, SDPNegotiationError, SIPCoreError
+from sipsimple.sip.headers import FrozenHeader
+from sipsimple.sip.message import Request, Response
+from sipsimple.sip.sdp import FrozenSDPSession
+from sipsimple.sip.uri import SIPURI, FrozenSIPURI
+
+if TYPE_CHECKING:
+    from sipsimple.core.invitation.invitation import Invitation
+
+
+class OutgoingLeg:
+    """Sends the INVITE and follows every answer to it."""
+
+    request: Request
+
+    def __init__(self, invitation: Invitation) -> None:
+        self._invitation: Invitation | None = invitation
+        self._endpoint = stack().endpoint
+        self._cseq = first_cseq()
+        self._client: Client | None = None
+        self._early: dict[str, Dialog] = {}
+        self._acks: dict[str, tuple[Request, Any]] = {}  # by the tag of each fork that said 2xx
+        self._cancelled = False
+
+    def compose(self, offer: FrozenSDPSession, extra: tuple[Any, ...]) -> None:
+        invitation = self._invitation
+        assert invitation is not None
+        self.request = compose_request(
+            "INVITE",
+            _request_uri(invitation.to_header.uri, invitation.route_header.uri),
+            from_header=invitation.from_header,
+            to_header=invitation.to_header,
+            call_id=invitation.call_id,
+            cseq=self._cseq,
+            contact=invitation.local_contact_header,
+            route=invitation.route_header,
+            extra=(FrozenHeader("Allow", ALLOW), *extra),
+            content_type=SDP_TYPE,
+            body=offer.encode(),
+        )
+
+    def send(self) -> None:
+        invitation = self._invitation
+        assert invitation is not None
+        assert invitation._hop is not None
+        self._client = Client(
+            self._endpoint, self.request, invitation._hop, self, invitation._authenticator, invitation.credentials
+        )
+        self._client.send()
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        if self._client is not None:
+            self._client.cancel()
+
+    def close(self) -> None:
+        """The invitation is over. A 2xx that still comes is acknowledged and released."""
+        self._invitation = None
+        self._cancelled = True
+
+    # What the client tells
+
+    def next_cseq(self) -> int:
+        self._cseq += 1
+        return self._cseq
+
+    def on_provisional(self, client: Client, response: Response) -> None:
+        invitation = self._invitation
+        if invitation is None or response.code == 100 or invitation.state not in ("outgoing", "early"):
+            return
+        self._early_dialog(client, response)
+        invitation._learn(response)
+        invitation._change("early", "remote", response)
+
+    def _early_dialog(self, client: Client, response: Response) -> None:
+        try:
+            tag = response.to.tag
+            if tag is not None and tag not in self._early:
+                self._early[tag] = Dialog.from_response(client.request, response)
+        except (MalformedMessage, SIPCoreError):
+            pass  # a response without a usable Contact makes no dialog; it still tells that somebody rings
+
+    def on_final(self, client: Client, response: Response) -> None:
+        if response.code < 300:
+            self._accepted(client, response)
+        elif self._invitation is not None:
+            self._refused(self._invitation, response)
+
+    def on_failure(self, client: Client, code: int, reason: str) -> None:
+        invitation = self._invitation
+        if invitation is None:
+            return
+        if self._cancelled:
+            invitation._disconnect("local", code=code, reason=reason)
+        else:
+            invitation._disconnect("local", disconnect_reason="timeout" if code == 408 else reason)
+
+    def _refused(self, invitation: Invitation, response: Response) -> None:
+        invitation._learn(response)
+        originator = "local" if self._cancelled else "remote"
+        invitation._disconnect(originator, response)
+
+    def _accepted(self, client: Client, response: Response) -> None:
+        """A 2xx: of the first fork, again of the same, or of another one (RFC 3261 13.2.2.4)."""
+        try:
+            tag = response.to.tag or ""
+            known = self._acks.get(tag)
+            if known is not None:
+                self._endpoint.send_stateless(*known)
+                return
+            dialog = self._early.pop(tag, None) or Dialog.from_response(client.request, response)
+            dialog.update(client.request, response)
+        except (MalformedMessage, SIPCoreError) as error:
+            if self._invitation is not None and not self._acks:
+                self._invitation._disconnect("local", disconnect_reason=f"the 200 was unusable: {error}")
+            return
+        first = not self._acks
+        ack = dialog.make_ack(client.request)
+        hop = self._hop_of(dialog, client)
+        self._acks[tag] = (ack, hop)
+        invitation = self._invitation
+        if invitation is None or not first:
+            self._endpoint.send_stateless(ack, hop)
+            self._release(dialog, hop)
+            return
+        self._confirm(invitation, dialog, response, ack, hop)
+
+    def _confirm(self, invitation: Invitation, dialog: Dialog, response: Response, ack: Request, hop: Any) -> None:
+        invitation._learn(response)
+        invitation._established(dialog)
+        if self._cancelled:
+            # The 2xx crossed our CANCEL: acknowledge it and hang up; the answer to the BYE ends the invitation.
+            self._endpoint.send_stateless(ack, hop)
+            invitation._bye()
+            return
+        invitation._arm(None)
+        invitation._change("connecting", "remote", response)
+        error = self._negotiate(invitation, response)
+        invitation._negotiated(error)
+        self._endpoint.send_stateless(ack, hop)
+        if error is not None:
+            invitation._bye()
+        elif invitation.state == "connecting":
+            invitation._change("connected", "local", ack)
+
+    @staticmethod
+    def _negotiate(invitation: Invitation, response: Response) -> SDPNegotiationError | None:
+        if not response.body:
+            return SDPNegotiationError("the answer has no session description")
+        try:
+            invitation._negotiator.set_remote_answer(FrozenSDPSession.parse(response.body))
+        except SDPNegotiationError as error:
+            return error
+        except SIPCoreError as error:
+            return SDPNegotiationError(str(error))
+        return None
+
+    def _hop_of(self, dialog: Dialog, client: Client) -> Any:
+        try:
+            return destination_of(dialog.next_hop())
+        except SIPCoreError:
+            return client.destination
+
+    def _release(self, dialog: Dialog, hop: Any) -> None:
+        """End a dialog that nobody wants."""
+        bye = dialog.make_request("BYE")
+        self._endpoint.send_request(bye, hop, _Nobody())
+
+
+class _Nobody:
+    """Does not care what comes of a request."""
+
+    __slots__ = ()
+
+    def on_response(self, transaction: Any, response: Response, now: float) -> None: ...
+
+    def on_timeout(self, transaction: Any, now: float) -> None: ...
+
+    def on_transport_error(self, transaction: Any, error: Exception, now: float) -> None: ...
+
+
+def _request_uri(target: FrozenSIPURI, route: FrozenSIPURI) -> FrozenSIPURI:
+    """The called URI, with the transport of the route where that is not UDP."""
+    transport = route.parameters.get("transport")
+    if not transport or transport == target.parameters.get("transport"):
+        return target
+    uri = SIPURI.new(target)
+    uri.parameters = {**target.parameters, "transport": transport}
+    return FrozenSIPURI.new(uri)

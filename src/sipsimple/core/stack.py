@@ -1,0 +1,40 @@
+"""What runs: the SIP endpoint and the router, while the engine has them open.
+
+The objects of the core ask here, so that they need not know the Engine, which is made of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sipsimple.sip.endpoint import Endpoint
+from sipsimple.sip.errors import SIPCoreError
+
+if TYPE_CHECKING:
+    from sipsimple.core.router import Router
+
+
+@dataclass
+class Stack:
+    """The running parts of the engine."""
+
+    endpoint: Endpoint
+    router: Router
+    ignore_missing_ack: bool = False
+
+
+class _Running:
+    stack: Stack | None = None
+
+
+def stack() -> Stack:
+    """The running stack; raises SIPCoreError while the engine does not run."""
+    if _Running.stack is None:
+        raise SIPCoreError("the engine does not run: call Engine().start() first")
+    return _Running.stack
+
+
+def set_stack(running: Stack | None) -> None:
+    """Tell what runs from now on; the engine's call."""
+    _Running.stack = running

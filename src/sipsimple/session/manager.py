@@ -1,0 +1,80 @@
+"""The list of all sessions, and the door through which incoming ones arrive."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from zope.interface import implementer
+
+from sipsimple.account import AccountManager
+from sipsimple.core import Invitation
+from sipsimple.notification import IObserver, Notification, NotificationCenter
+from sipsimple.session.incoming import proposed_streams
+from sipsimple.session.session import Session
+from sipsimple.singleton import Singleton
+
+_BEGINNINGS = ("SIPSessionNewIncoming", "SIPSessionNewOutgoing")
+_ENDINGS = ("SIPSessionDidFail", "SIPSessionDidEnd")
+
+
+@implementer(IObserver)
+class SessionManager(metaclass=Singleton):
+    """Knows every active session and turns incoming invitations into sessions."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[int, Session] = {}
+        self._observing = False
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The sessions between their announcement and their end; a copy."""
+        return list(self._sessions.values())
+
+    def start(self) -> None:
+        """Begin to take incoming sessions."""
+        if not self._observing:
+            self._observing = True
+            for name in ("SIPInvitationChangedState", *_BEGINNINGS, *_ENDINGS):
+                NotificationCenter().add_observer(self, name=name)
+
+    async def stop(self, timeout: float = 2.0) -> None:
+        """End every session, and take no more; returns after `timeout` seconds at most."""
+        ended = [asyncio.ensure_future(_ended(session)) for session in self.sessions]
+        if ended:
+            _, late = await asyncio.wait(ended, timeout=timeout)
+            for waiter in late:
+                waiter.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for session in self.sessions:
+            await session._tasks.close()
+        self._sessions.clear()
+        if self._observing:
+            self._observing = False
+            NotificationCenter().purge_observer(self)
+
+    def handle_notification(self, notification: Notification) -> None:
+        if notification.name in _BEGINNINGS:
+            self._sessions[id(notification.sender)] = notification.sender  # type: ignore[assignment]
+        elif notification.name in _ENDINGS:
+            self._sessions.pop(id(notification.sender), None)
+        elif notification.data.state == "incoming":
+            self._take(notification.sender, notification.data)
+
+    def _take(self, invitation: Any, data: Any) -> None:
+        assert isinstance(invitation, Invitation)
+        account = AccountManager().find_account(data.request_uri)
+        if account is None:
+            invitation.send_response(404)
+            return
+        remote_sdp = invitation.sdp.proposed_remote
+        streams = [] if remote_sdp is None else proposed_streams(account, remote_sdp)
+        if not streams:
+            invitation.send_response(488)
+            return
+        invitation.send_response(100)
+        Session(account)._begin_incoming(invitation, streams)
+
+
+async def _ended(session: Session) -> None:
+    await session.end()

@@ -1,0 +1,58 @@
+"""The session descriptions that a session writes (RFC 4566, RFC 3264).
+
+One media section per stream; a section keeps its place for the life of the session, and one that is not wanted stays
+with port 0 (RFC 3264 6 and 8.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sipsimple.configuration.settings import SIPSimpleSettings
+from sipsimple.core import FrozenSDPSession, SDPConnection, SDPMediaStream, SDPSession
+
+
+def offer(address: str, streams: Iterable[Any]) -> SDPSession:
+    """Describe the streams in their order, and tell each its `index`."""
+    media = []
+    for index, stream in enumerate(streams):
+        stream.index = index
+        media.append(stream.get_local_media(for_offer=True))
+    return _session(address, media)
+
+
+def answer(address: str, remote_sdp: FrozenSDPSession, streams: Iterable[Any]) -> SDPSession:
+    """Answer an offer with these streams (each knows its `index`); every other section is refused."""
+    accepted = {stream.index: stream for stream in streams}
+    media = [
+        accepted[index].get_local_media(for_offer=False) if index in accepted else refused(section)
+        for index, section in enumerate(remote_sdp.media)
+    ]
+    return _session(address, media)
+
+
+def refused(section: Any) -> SDPMediaStream:
+    """The same media section with port 0."""
+    media = SDPMediaStream.new(section)
+    media.port = 0
+    media.port_count = 1
+    media.connection = None
+    media.attributes = []
+    return media
+
+
+def accepts(remote_sdp: FrozenSDPSession, index: int) -> bool:
+    """True when the description has the media section and does not refuse it."""
+    return index < len(remote_sdp.media) and remote_sdp.media[index].port != 0
+
+
+def _session(address: str, media: list[SDPMediaStream]) -> SDPSession:
+    family = "IP6" if ":" in address else "IP4"
+    return SDPSession(
+        address,
+        address_type=family,
+        name=str(SIPSimpleSettings().user_agent),
+        connection=SDPConnection(address, address_type=family),
+        media=media,
+    )

@@ -1,0 +1,248 @@
+"""One SIP session between the local and a remote party, whatever streams it carries.
+
+The methods check the state at once, in the caller's thread, and raise `IllegalStateError` there. The work is done by
+one task per session in the loop thread, which reads what happens from one mailbox; see the flows beside this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from zope.interface import implementer
+
+from sipsimple.core import ContactHeader, FromHeader, FrozenFromHeader, FrozenToHeader
+from sipsimple.loop import Result, TaskOwner, run_in_loop
+from sipsimple.notification import IObserver, Notification, NotificationCenter, TimestampedNotificationData
+from sipsimple.session.conversation import converse
+from sipsimple.session.errors import IllegalStateError, SessionError
+from sipsimple.session.events import (
+    AcceptRequested,
+    DialogChanged,
+    EndRequested,
+    Event,
+    Negotiated,
+    NegotiationFailed,
+    RejectRequested,
+    StreamFailed,
+    StreamInitialized,
+    StreamStarted,
+)
+from sipsimple.session.incoming import IncomingCall
+from sipsimple.session.outgoing import OutgoingCall
+
+if TYPE_CHECKING:
+    from sipsimple.core import Invitation, ToHeader
+    from sipsimple.session.flow import CallFlow
+    from sipsimple.util import Route
+
+
+@implementer(IObserver)
+class Session:
+    """A SIP session; created by the application to call somebody, or announced by `SIPSessionNewIncoming`.
+
+    `state` is one of None, "outgoing", "incoming", "accepting", "connected", "terminating", "terminated".
+    """
+
+    media_stream_timeout = 15
+    """Seconds that all streams together may take to start."""
+
+    def __init__(self, account: Any) -> None:
+        self.account = account
+        self.state: str | None = None
+        self.direction: str | None = None
+        self.transport: str | None = None
+        self.route: Route | None = None
+        self.start_time: datetime | None = None
+        self.stop_time: datetime | None = None
+        self.streams: list[Any] | None = None
+        self.proposed_streams: list[Any] | None = None
+        self._invitation: Invitation = None  # type: ignore[assignment]  # set before any flow needs it
+        self._identities: tuple[Any, Any] = (None, None)
+        self._mailbox: asyncio.Queue[Event] = asyncio.Queue()
+        self._tasks = TaskOwner("session")
+        self._lock = threading.Lock()
+        self._started: Result[Session] = Result()
+        self._ended: Result[Session] = Result()
+
+    def __repr__(self) -> str:
+        return f"<Session {self.direction or 'unused'} {self.state} at {id(self):#x}>"
+
+    # What the application asks for
+
+    def connect(self, to_header: ToHeader, routes: Iterable[Route], streams: Iterable[Any]) -> Result[Session]:
+        """Propose a session with these streams to `to_header`; the routes are tried in order until one works.
+
+        The result is this session once `SIPSessionDidStart` was posted; awaiting it raises SessionDidFail, or
+        SessionDidEnd when the session was answered and ended before its streams ran. Only in the state None.
+        """
+        self._change("connect", (None,), "outgoing")
+        self.direction = "outgoing"
+        routes, streams = list(routes), list(streams)
+        run_in_loop(self._begin_outgoing, to_header, routes, streams)
+        return self._started
+
+    def send_ring_indication(self) -> None:
+        """Answer an incoming session with 180 Ringing; as often as wanted, until it is accepted or refused."""
+        if self.state != "incoming":
+            raise IllegalStateError("send_ring_indication", self.state)
+        run_in_loop(self._ring)
+
+    def accept(self, streams: Iterable[Any]) -> Result[Session]:
+        """Accept an incoming session with a subset of its `proposed_streams`; the others are refused.
+
+        The result is as that of `connect`. Raises ValueError for streams that were not proposed, or none at all.
+        """
+        streams = list(streams)
+        proposed = self.proposed_streams or []
+        if self.state == "incoming" and (not streams or any(stream not in proposed for stream in streams)):
+            raise ValueError("Session.accept() takes at least one of the proposed streams, and no others")
+        self._change("accept", ("incoming",), "accepting")
+        self._tell(AcceptRequested(streams))
+        return self._started
+
+    def reject(self, code: int = 603, reason: str | None = None) -> Result[Session]:
+        """Refuse an incoming session with a final response from 300 to 699; the result is settled when it is over."""
+        if not 300 <= code <= 699:
+            raise ValueError(f"a session is refused with a code from 300 to 699, not {code}")
+        self._change("reject", ("incoming",), "terminating")
+        self._tell(RejectRequested(code, reason))
+        return self._ended
+
+    def end(self) -> Result[Session]:
+        """End the session, whatever it is doing; the result is settled when it is over.
+
+        Before the other party answered this cancels the call; afterwards it says BYE. Does nothing to a session that
+        is over, or was never begun.
+        """
+        with self._lock:
+            if self.state in (None, "terminating", "terminated"):
+                if self.state is None:
+                    self._ended.set_result(self)
+                return self._ended
+            self.state = "terminating"
+        self._tell(EndRequested())
+        return self._ended
+
+    # What it knows
+
+    @property
+    def on_hold(self) -> bool:
+        """True while at least one stream is on hold, by whichever party."""
+        return any(stream.on_hold for stream in self.streams or ())
+
+    @property
+    def end_time(self) -> datetime | None:
+        """Another name of `stop_time`."""
+        return self.stop_time
+
+    @property
+    def remote_user_agent(self) -> str | None:
+        """The User-Agent (or Server) that the other party told, if any."""
+        return self._invitation.remote_user_agent if self._invitation is not None else None
+
+    @property
+    def local_identity(self) -> FrozenFromHeader | FrozenToHeader | None:
+        """Who we are in this session; kept after its end."""
+        live = self._invitation.local_identity if self._invitation is not None else None
+        return live or self._identities[0]
+
+    @property
+    def remote_identity(self) -> FrozenFromHeader | FrozenToHeader | None:
+        """Who the other party is; kept after the end of the session."""
+        live = self._invitation.remote_identity if self._invitation is not None else None
+        return live or self._identities[1]
+
+    # The work, in the loop thread
+
+    def _begin_outgoing(self, to_header: ToHeader, routes: list[Route], streams: list[Any]) -> None:
+        self._identities = (FrozenFromHeader.new(self._from_header()), FrozenToHeader.new(to_header))
+        self.proposed_streams = streams
+        if routes:
+            self.route, self.transport = routes[0], routes[0].transport
+        self._announce("SIPSessionNewOutgoing", streams)
+        call = OutgoingCall(self)
+        self._tasks.spawn(self._run(call, call.establish(to_header, routes, streams)))
+
+    def _begin_incoming(self, invitation: Invitation, streams: list[Any]) -> None:
+        self._follow(invitation)
+        self.direction = self.state = "incoming"
+        self.transport = invitation.transport
+        self.proposed_streams = streams
+        call = IncomingCall(self)
+        self._tasks.spawn(self._run(call, call.establish()))
+        self._announce("SIPSessionNewIncoming", streams)
+
+    async def _run(self, call: CallFlow, establish: Any) -> None:
+        if await establish:
+            await converse(call)
+
+    def _announce(self, name: str, streams: list[Any]) -> None:
+        NotificationCenter().post_notification(name, self, TimestampedNotificationData(streams=list(streams)))
+
+    def _ring(self) -> None:
+        if self.state == "incoming" and self._invitation.state in ("incoming", "early"):
+            self._invitation.send_response(180)
+
+    def _change(self, method: str, allowed: tuple[str | None, ...], state: str) -> None:
+        with self._lock:
+            if self.state not in allowed:
+                raise IllegalStateError(method, self.state)
+            self.state = state
+
+    def _tell(self, event: Event) -> None:
+        run_in_loop(self._mailbox.put_nowait, event)
+
+    def _finish(self, error: SessionError) -> None:
+        """Settle what the application may wait for, and let go of everything."""
+        self._forget_invitation()
+        self._started.set_exception(error)
+        self._ended.set_result(self)
+
+    # What the flows need to know about us
+
+    def _from_header(self) -> FromHeader:
+        return FromHeader(self.account.uri, self.account.display_name)
+
+    def _contact_header(self) -> ContactHeader:
+        return ContactHeader(self.account.contact[self.transport or "udp"])
+
+    def _local_address(self) -> str:
+        return str(self.account.contact.domain)
+
+    # Observing
+
+    def _follow(self, invitation: Invitation) -> None:
+        self._forget_invitation()
+        self._invitation = invitation
+        NotificationCenter().add_observer(self, sender=invitation)
+
+    def _forget_invitation(self) -> None:
+        if self._invitation is not None:
+            NotificationCenter().discard_observer(self, sender=self._invitation)
+
+    def _observe(self, stream: Any) -> None:
+        NotificationCenter().add_observer(self, sender=stream)
+
+    def _ignore(self, stream: Any) -> None:
+        NotificationCenter().discard_observer(self, sender=stream)
+
+    def handle_notification(self, notification: Notification) -> None:
+        """Turn what streams and dialog tell into events of the mailbox."""
+        data = notification.data
+        match notification.name:
+            case "SIPInvitationChangedState":
+                self._mailbox.put_nowait(DialogChanged(data.state, data))
+            case "SIPInvitationGotSDPUpdate" if data.succeeded:
+                self._mailbox.put_nowait(Negotiated(data.local_sdp, data.remote_sdp))
+            case "SIPInvitationGotSDPUpdate":
+                self._mailbox.put_nowait(NegotiationFailed(data.error))
+            case "MediaStreamDidInitialize":
+                self._mailbox.put_nowait(StreamInitialized(notification.sender))
+            case "MediaStreamDidStart":
+                self._mailbox.put_nowait(StreamStarted(notification.sender))
+            case "MediaStreamDidFail":
+                self._mailbox.put_nowait(StreamFailed(notification.sender, data.reason))
