@@ -94,7 +94,7 @@ class ServerUser(Protocol):
     """What is above a server transaction."""
 
     def on_ack(self, transaction: Any, ack: Request, now: float) -> None:
-        """Take an ACK to a 2xx that came with the branch of its INVITE, as older peers send it."""
+        """Take the ACK to a refusal; or one to a 2xx that has the branch of its INVITE, as older peers send it."""
 
     def on_timeout(self, transaction: Any, now: float) -> None:
         """A refused INVITE was not acknowledged (timer H), or another request not answered in time; it has ended."""
