@@ -1,0 +1,84 @@
+"""The transactions that an endpoint runs, and how messages find them (RFC 3261 17.1.3, 17.2.3, 8.2.2.2)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sipsimple.sip.errors import LimitReached
+from sipsimple.sip.transaction import ClientTransaction, ServerTransaction, State
+from sipsimple.sip.transport import ConnectionLost, Destination
+
+MAX_SERVER_TRANSACTIONS: Final = 100_000
+"""Each is kept for 32 s after its end over UDP, so this is what some 1500 calls a second need."""
+MAX_CLIENT_TRANSACTIONS: Final = 100_000
+
+Key = tuple[str, ...]
+
+
+class Tables:
+    """Client and server transactions by key, clients of connections by connection, server transactions by request."""
+
+    def __init__(self) -> None:
+        self.clients: dict[Key, ClientTransaction] = {}
+        self.servers: dict[Key, ServerTransaction] = {}
+        self._merges: dict[Key, Key] = {}
+        self._by_connection: dict[Destination, set[ClientTransaction]] = {}
+
+    def add_client(self, transaction: ClientTransaction, destination: Destination) -> None:
+        """Raises LimitReached."""
+        if len(self.clients) >= MAX_CLIENT_TRANSACTIONS:
+            raise LimitReached("client transactions at a time", MAX_CLIENT_TRANSACTIONS)
+        self.clients[transaction.key] = transaction
+        if transaction.reliable:
+            self._by_connection.setdefault(destination, set()).add(transaction)
+
+    def remove_client(self, transaction: ClientTransaction, destination: Destination) -> None:
+        self.clients.pop(transaction.key, None)
+        if transaction.reliable and (others := self._by_connection.get(destination)) is not None:
+            others.discard(transaction)
+            if not others:
+                del self._by_connection[destination]
+
+    def add_server(self, transaction: ServerTransaction, merge_key: Key | None) -> None:
+        self.servers[transaction.key] = transaction
+        if merge_key is not None:
+            self._merges[merge_key] = transaction.key
+
+    def remove_server(self, transaction: ServerTransaction, merge_key: Key | None) -> None:
+        self.servers.pop(transaction.key, None)
+        if merge_key is not None:
+            self._merges.pop(merge_key, None)
+
+    @property
+    def full(self) -> bool:
+        """True when no further server transaction is taken."""
+        return len(self.servers) >= MAX_SERVER_TRANSACTIONS
+
+    def is_merged(self, merge_key: Key) -> bool:
+        """True when the same request came by another path already."""
+        return merge_key in self._merges
+
+    def stranded(self, connection: Destination, error: ConnectionLost) -> list[ClientTransaction]:
+        """The client transactions that the end of a connection ends too.
+
+        When it was closed in good order after a provisional response, the final one may still come by a connection
+        that the remote makes for it (RFC 3261 18.2.2).
+        """
+        return [
+            transaction
+            for transaction in self._by_connection.get(connection, ())
+            if not (error.orderly and transaction.state is State.PROCEEDING)
+        ]
+
+    def clients_over(self, transport: str) -> list[ClientTransaction]:
+        """The client transactions that use a transport."""
+        return [
+            transaction for transaction in self.clients.values() if transaction.wire.destination.transport == transport
+        ]
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.clients.clear()
+        self.servers.clear()
+        self._merges.clear()
+        self._by_connection.clear()

@@ -1,0 +1,45 @@
+"""SIP over UDP and TCP (RFC 3261 18)."""
+
+from sipsimple.sip.transport.address import (
+    DEFAULT_PORTS,
+    TRANSPORTS,
+    Address,
+    Destination,
+    TransportName,
+    source_address_towards,
+)
+from sipsimple.sip.transport.errors import (
+    ConnectError,
+    ConnectionLost,
+    ListenError,
+    MessageTooLarge,
+    SendError,
+    TransportError,
+    TransportNotListening,
+)
+from sipsimple.sip.transport.layer import Channel, TransportLayer, TransportUser
+from sipsimple.sip.transport.statistics import Statistics, TraceFunction, TraceHook
+from sipsimple.sip.transport.stream import StreamConnection
+
+__all__ = [
+    "DEFAULT_PORTS",
+    "TRANSPORTS",
+    "Address",
+    "Channel",
+    "ConnectError",
+    "ConnectionLost",
+    "Destination",
+    "ListenError",
+    "MessageTooLarge",
+    "SendError",
+    "Statistics",
+    "StreamConnection",
+    "TraceFunction",
+    "TraceHook",
+    "TransportError",
+    "TransportLayer",
+    "TransportName",
+    "TransportNotListening",
+    "TransportUser",
+    "source_address_towards",
+]
