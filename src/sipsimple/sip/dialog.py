@@ -227,11 +227,12 @@ class Dialog:
         if method in ("ACK", "CANCEL"):
             raise ValueError(f"{method} belongs to an INVITE that was sent; make it from that")
         self._require_alive(f"used for {method}")
-        self.local_cseq += 1
-        request = self._build(method, self.local_cseq, headers)
+        request = self._build(method, self.local_cseq + 1, headers)
         if self.local_contact is not None and method in TARGET_REFRESH_METHODS and "Contact" not in request.headers:
             request.headers.add("Contact", self.local_contact)
-        return _with_body(request, body, content_type)
+        _add_body(request, body, content_type)
+        self.local_cseq += 1
+        return request
 
     def make_ack(self, invite: Request, *, body: bytes = b"", content_type: str | None = None) -> Request:
         """The ACK to a 2xx for the INVITE of this dialog (13.2.2.4): its number, its credentials, our route set.
@@ -239,7 +240,9 @@ class Dialog:
         Also possible when the dialog is over, as the peer repeats its 2xx until the ACK comes.
         """
         credentials = [(name, value) for name in CREDENTIAL_HEADERS for value in invite.headers.get_all(name)]
-        return _with_body(self._build("ACK", invite.cseq[0], credentials), body, content_type)
+        ack = self._build("ACK", invite.cseq[0], credentials)
+        _add_body(ack, body, content_type)
+        return ack
 
     def _build(self, method: str, cseq: int, extra: Iterable[tuple[str, str]]) -> Request:
         uri, routes = self._addresses()
@@ -291,10 +294,9 @@ def _as_request_uri(uri: FrozenSIPURI) -> FrozenSIPURI:
     return FrozenSIPURI(uri.host, uri.user, uri.password, uri.port, uri.secure, parameters)
 
 
-def _with_body(request: Request, body: bytes, content_type: str | None) -> Request:
+def _add_body(request: Request, body: bytes, content_type: str | None) -> None:
     if (content_type is None) != (not body):
         raise ValueError("content_type and body must come together")
     if content_type is not None:
         request.headers.add("Content-Type", content_type)
         request.body = body
-    return request
