@@ -16,6 +16,7 @@ from sipsimple.core.composing import (
     token,
 )
 from sipsimple.core.notices import post
+from sipsimple.core.readonly import ReadOnly
 from sipsimple.core.stack import stack
 from sipsimple.loop import Result, bound_loop, run_in_loop
 from sipsimple.sip.auth import ClientAuthenticator
@@ -71,7 +72,7 @@ class Request:
         self._contact_header = None if contact_header is None else FrozenContactHeader.new(contact_header)
         self._call_id = call_id or token(12)
         self._cseq = first_cseq() if cseq is None else cseq
-        self._extra_headers = checked_extra(extra_headers, ("Content-Type", "User-Agent"))
+        self._extra_headers = frozenlist(checked_extra(extra_headers, ("Content-Type", "User-Agent")))
         self._content_type = content_type
         self._body = body.encode() if isinstance(body, str) else body
         self._authenticator = authenticator or ClientAuthenticator(token)
@@ -82,19 +83,19 @@ class Request:
         self._expires_at = 0.0
         self._outcome: Result[Response] = Result()
 
-    method = property(lambda self: self._method)
-    from_header = property(lambda self: self._from_header)
-    to_header = property(lambda self: self._to_header)
-    request_uri = property(lambda self: self._request_uri)
-    route_header = property(lambda self: self._route_header)
-    credentials = property(lambda self: self._credentials)
-    contact_header = property(lambda self: self._contact_header)
-    call_id = property(lambda self: self._call_id)
-    cseq = property(lambda self: self._cseq)
-    extra_headers = property(lambda self: frozenlist(self._extra_headers))
-    content_type = property(lambda self: self._content_type)
-    body = property(lambda self: self._body)
-    state = property(lambda self: self._state)
+    method = ReadOnly[str]()
+    from_header = ReadOnly[FrozenFromHeader]()
+    to_header = ReadOnly[FrozenToHeader]()
+    request_uri = ReadOnly[FrozenSIPURI]()
+    route_header = ReadOnly[FrozenRouteHeader]()
+    credentials = ReadOnly[FrozenCredentials | None]()
+    contact_header = ReadOnly[FrozenContactHeader | None]()
+    call_id = ReadOnly[str]()
+    cseq = ReadOnly[int]()
+    extra_headers = ReadOnly[frozenlist[Any]]()
+    content_type = ReadOnly[str | None]()
+    body = ReadOnly[bytes | None]()
+    state = ReadOnly[str]()
 
     @property
     def expires_in(self) -> int:

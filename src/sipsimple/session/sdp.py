@@ -11,6 +11,7 @@ from typing import Any
 
 from sipsimple.configuration.settings import SIPSimpleSettings
 from sipsimple.core import FrozenSDPSession, SDPConnection, SDPMediaStream, SDPSession
+from sipsimple.sip.negotiation import refuse
 
 
 def offer(address: str, streams: Iterable[Any]) -> SDPSession:
@@ -26,20 +27,10 @@ def answer(address: str, remote_sdp: FrozenSDPSession, streams: Iterable[Any]) -
     """Answer an offer with these streams (each knows its `index`); every other section is refused."""
     accepted = {stream.index: stream for stream in streams}
     media = [
-        accepted[index].get_local_media(for_offer=False) if index in accepted else refused(section)
+        accepted[index].get_local_media(for_offer=False) if index in accepted else refuse(section)
         for index, section in enumerate(remote_sdp.media)
     ]
     return _session(address, media)
-
-
-def refused(section: Any) -> SDPMediaStream:
-    """The same media section with port 0."""
-    media = SDPMediaStream.new(section)
-    media.port = 0
-    media.port_count = 1
-    media.connection = None
-    media.attributes = []
-    return media
 
 
 def accepts(remote_sdp: FrozenSDPSession, index: int) -> bool:

@@ -47,7 +47,9 @@ class IncomingLeg:
         transport = self._hop.transport
         local = self._endpoint.local_address(transport, self._hop.host)
         host, port = local if local is not None else (uri.host, uri.port)
-        parameters: frozendict[str, str | None] = frozendict() if transport == "udp" else frozendict(transport=transport)
+        parameters: frozendict[str, str | None] = (
+            frozendict() if transport == "udp" else frozendict(transport=transport)
+        )
         return FrozenContactHeader(FrozenSIPURI(host, user=uri.user, port=port, parameters=parameters))
 
     def respond(
@@ -94,7 +96,8 @@ class IncomingLeg:
         else:
             negotiator.set_local_answer(local_sdp)
         tag = invitation._local_tag()
-        dialog = Dialog.from_request(self._request, tag, local_contact=invitation.local_contact_header.body)
+        contact = invitation.local_contact_header
+        dialog = Dialog.from_request(self._request, tag, local_contact=contact and contact.body)
         dialog.confirm()
         response = response_to(
             self._request,

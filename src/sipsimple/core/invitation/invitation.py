@@ -18,6 +18,7 @@ from sipsimple.core.composing import checked_extra, destination_of, response_to,
 from sipsimple.core.invitation.incoming import IncomingLeg
 from sipsimple.core.invitation.outgoing import OutgoingLeg
 from sipsimple.core.notices import post
+from sipsimple.core.readonly import ReadOnly
 from sipsimple.core.stack import stack
 from sipsimple.loop import bound_loop, run_in_loop
 from sipsimple.sip.auth import ClientAuthenticator
@@ -49,10 +50,21 @@ class SDPPayloads:
     def __init__(self, negotiator: Negotiator) -> None:
         self._negotiator = negotiator
 
-    proposed_local = property(lambda self: self._negotiator.proposed_local)
-    proposed_remote = property(lambda self: self._negotiator.proposed_remote)
-    active_local = property(lambda self: self._negotiator.active_local)
-    active_remote = property(lambda self: self._negotiator.active_remote)
+    @property
+    def proposed_local(self) -> FrozenSDPSession | None:
+        return self._negotiator.proposed_local
+
+    @property
+    def proposed_remote(self) -> FrozenSDPSession | None:
+        return self._negotiator.proposed_remote
+
+    @property
+    def active_local(self) -> FrozenSDPSession | None:
+        return self._negotiator.active_local
+
+    @property
+    def active_remote(self) -> FrozenSDPSession | None:
+        return self._negotiator.active_remote
 
 
 class Invitation:
@@ -83,18 +95,22 @@ class Invitation:
         self._claimed = False
         self._lock = threading.Lock()
 
-    state = property(lambda self: self._state)
-    sub_state = property(lambda self: self._sub_state)
-    direction = property(lambda self: self._direction)
-    from_header = property(lambda self: self._from_header)
-    to_header = property(lambda self: self._to_header)
-    local_contact_header = property(lambda self: self._local_contact_header)
-    route_header = property(lambda self: self._route_header)
-    credentials = property(lambda self: self._credentials)
-    transport = property(lambda self: self._transport)
-    call_id = property(lambda self: self._call_id)
-    remote_user_agent = property(lambda self: self._remote_user_agent)
-    sdp = property(lambda self: SDPPayloads(self._negotiator))
+    state = ReadOnly[str | None]()
+    sub_state = ReadOnly[str | None]()
+    direction = ReadOnly[str | None]()
+    from_header = ReadOnly[FrozenFromHeader | None]()
+    to_header = ReadOnly[FrozenToHeader | None]()
+    local_contact_header = ReadOnly[FrozenContactHeader | None]()
+    route_header = ReadOnly[FrozenRouteHeader | None]()
+    credentials = ReadOnly[FrozenCredentials | None]()
+    transport = ReadOnly[str | None]()
+    call_id = ReadOnly[str | None]()
+    remote_user_agent = ReadOnly[str | None]()
+
+    @property
+    def sdp(self) -> SDPPayloads:
+        """The descriptions of both sides."""
+        return SDPPayloads(self._negotiator)
 
     @property
     def local_identity(self) -> FrozenFromHeader | FrozenToHeader | None:

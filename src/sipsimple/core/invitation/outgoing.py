@@ -41,15 +41,19 @@ class OutgoingLeg:
     def compose(self, offer: FrozenSDPSession, extra: tuple[Any, ...]) -> None:
         invitation = self._invitation
         assert invitation is not None
+        to_header, route, call_id = invitation.to_header, invitation.route_header, invitation.call_id
+        assert to_header is not None
+        assert route is not None
+        assert call_id is not None
         self.request = compose_request(
             "INVITE",
-            _request_uri(invitation.to_header.uri, invitation.route_header.uri),
+            _request_uri(to_header.uri, route.uri),
             from_header=invitation.from_header,
-            to_header=invitation.to_header,
-            call_id=invitation.call_id,
+            to_header=to_header,
+            call_id=call_id,
             cseq=self._cseq,
             contact=invitation.local_contact_header,
-            route=invitation.route_header,
+            route=route,
             extra=(FrozenHeader("Allow", ALLOW), *extra),
             content_type=SDP_TYPE,
             body=offer.encode(),
