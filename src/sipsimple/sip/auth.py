@@ -55,12 +55,12 @@ class HasHeaders(Protocol):
 
 
 class OutgoingRequest(Protocol):
-    """What a digest covers of a request."""
+    """What a digest covers of a request; `raw_uri` is the Request-URI as it goes out, of whatever scheme."""
 
     @property
     def method(self) -> str: ...
     @property
-    def uri(self) -> object: ...
+    def raw_uri(self) -> str: ...
     @property
     def body(self) -> bytes: ...
 
@@ -94,7 +94,7 @@ class _Space:
             username=credentials.username,
             realm=challenge.realm,
             nonce=challenge.nonce,
-            uri=str(request.uri),
+            uri=request.raw_uri,
             response="",
             algorithm=challenge.algorithm,
             cnonce=own_nonce,

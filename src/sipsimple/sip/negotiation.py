@@ -31,6 +31,7 @@ __all__ = [
 
 _SENDS: Final = frozenset({"sendrecv", "sendonly"})
 _RECEIVES: Final = frozenset({"sendrecv", "recvonly"})
+_NOWHERE: Final = frozenset({"0.0.0.0", "::"})
 _DIRECTION: Final = {
     (True, True): "sendrecv",
     (True, False): "sendonly",
@@ -45,12 +46,19 @@ def intersect_direction(wish: str, remote: str) -> str:
 
 
 def direction_of(session: BaseSDPSession, index: int) -> str:
-    """The direction of a media; one that says nothing itself takes the direction of the session (RFC 4566 6)."""
-    for attributes in (session.media[index].attributes, session.attributes):
-        for attribute in attributes:
-            if attribute.name in DIRECTIONS:
-                return attribute.name
-    return "sendrecv"
+    """The direction that a description asks for at `index`.
+
+    A media that says nothing itself takes the direction of the session (RFC 4566 6), and the address 0.0.0.0 means that
+    the other side must not send: so calls were put on hold before there were directions (RFC 3264 8.4).
+    """
+    media = session.media[index]
+    names = [attribute.name for attribute in (*media.attributes, *session.attributes)]
+    direction = next((name for name in names if name in DIRECTIONS), "sendrecv")
+    connection = media.connection or session.connection
+    # With ICE the address is only a default, and the candidates tell where to send.
+    if connection is None or connection.address not in _NOWHERE or "ice-ufrag" in names:
+        return direction
+    return _DIRECTION[direction in _SENDS, False]
 
 
 def refuse(offer: BaseSDPMediaStream) -> SDPMediaStream:

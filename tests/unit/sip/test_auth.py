@@ -35,7 +35,7 @@ Header = tuple[str, str]
 @dataclass
 class Request:
     method: str = "REGISTER"
-    uri: str = "sip:example.com"
+    raw_uri: str = "sip:example.com"
     body: bytes = b""
 
 
@@ -397,7 +397,13 @@ class TestClientAndServer:
         attempt = client.begin(User())
         attempt.authorize(Request(), unauthorized(server))
         nonce = server.new_nonce(5.0)
-        attempt.confirm(response(("Authentication-Info", f'nextnonce="{nonce}"'), ("Authentication-Info", "=")))
+        attempt.confirm(
+            response(
+                ("Authentication-Info", "qop=auth"),
+                ("Authentication-Info", f'nextnonce="{nonce}"'),
+                ("Authentication-Info", "="),
+            )
+        )
         headers = client.begin(User()).preemptive(Request())
         [answer] = parse_answers(values(headers))
         assert (answer.nonce, answer.nonce_count) == (nonce, 1)

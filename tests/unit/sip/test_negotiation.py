@@ -19,7 +19,7 @@ from sipsimple.sip.negotiation import (
     normalise,
     refuse,
 )
-from sipsimple.sip.sdp import SDPAttribute, SDPMediaStream, SDPSession
+from sipsimple.sip.sdp import SDPAttribute, SDPConnection, SDPMediaStream, SDPSession
 from sipsimple.sip.sdp.codecs import Codec, agreed_codecs, codecs_of
 
 DIRECTIONS = ["sendrecv", "sendonly", "recvonly", "inactive"]
@@ -92,6 +92,11 @@ class TestCodecs:
         with pytest.raises(SDPNegotiationError, match="no common codec for audio"):
             agreed_codecs(media("13 101", "rtpmap:101 telephone-event/8000"), media("13 101", *described(OURS)))
 
+    def test_long_lines_of_spaces_are_read_in_linear_time(self) -> None:
+        gap = " " * 60_000
+        assert codecs_of(media("96", f"rtpmap:96 a/1{gap}", f"fmtp:96{gap}x{gap}")) == [Codec(96, "a", 1, fmtp="x")]
+        assert codecs_of(media("96", f"rtpmap:96{gap}", f"fmtp:96{gap}")) == []
+
     @given(st.lists(st.text(max_size=12)), st.lists(st.text(max_size=12)))
     def test_any_text_gives_codecs(self, formats: list[str], maps: list[str]) -> None:
         stream = media("0 96", *(f"rtpmap:{text}" for text in maps if text.isprintable()))
@@ -155,6 +160,14 @@ class TestAudioAnswer:
         assert [direction_of(offer, index) for index in (0, 1)] == ["sendonly", "sendrecv"]
         answer = make_answer(offer, session(media("0"), media("0")))
         assert [stream.direction for stream in answer.media] == ["recvonly", "sendrecv"]
+
+    @pytest.mark.parametrize(("direction", "means"), [("sendrecv", "sendonly"), ("recvonly", "inactive")])
+    def test_the_address_zero_is_the_hold_of_old(self, direction: str, means: str) -> None:
+        offer = session(media("0", direction), media("0", direction), connection=SDPConnection("0.0.0.0"))
+        offer.media[1].connection = SDPConnection("192.0.2.1")
+        assert [direction_of(offer, index) for index in (0, 1)] == [means, direction]
+        offer.media[0].attributes.append(SDPAttribute("ice-ufrag", "x"))
+        assert direction_of(offer, 0) == direction
 
 
 class TestAnswer:

@@ -115,7 +115,13 @@ class TestValues:
 
     @pytest.mark.parametrize(
         "options",
-        [{"media": ["audio"]}, {"attributes": ["rtcp"]}, {"attributes": None, "media": "x"}, {"name": None}],
+        [
+            {"media": ["audio"]},
+            {"attributes": ["rtcp"]},
+            {"attributes": None, "media": "x"},
+            {"name": None},
+            {"start_time": None},
+        ],
     )
     def test_wrong_types_are_refused(self, options: dict[str, Any]) -> None:
         with pytest.raises(TypeError):

@@ -46,7 +46,7 @@ _COMPANIONS: Final = frozenset({TELEPHONE_EVENT, "cn", "red", "ulpfec", "rtx"})
 
 _PAYLOAD_TYPE: Final = re.compile(r"[0-9]{1,3}")
 _RTPMAP: Final = re.compile(r"([0-9]{1,3})\s+([^\s/]+)/([0-9]{1,9})(?:/([0-9]{1,3}))?\s*")
-_FMTP: Final = re.compile(r"([0-9]{1,3})\s+(.*\S)\s*")
+_FMTP: Final = re.compile(r"([0-9]{1,3})\s+(\S.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,9 @@ def codecs_of(media: BaseSDPMediaStream) -> list[Codec]:
     A format is left out when nobody says what it means: no number, or dynamic and without a readable `rtpmap`.
     """
     maps = {found[1]: found for found in map(_RTPMAP.fullmatch, media.attributes.getall("rtpmap")) if found}
-    parameters = {found[1]: found[2] for found in map(_FMTP.fullmatch, media.attributes.getall("fmtp")) if found}
+    parameters = {
+        found[1]: found[2].rstrip() for found in map(_FMTP.fullmatch, media.attributes.getall("fmtp")) if found
+    }
     codecs = []
     for format in media.formats:
         if _PAYLOAD_TYPE.fullmatch(format) is None or int(format) > 127:
