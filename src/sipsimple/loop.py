@@ -121,6 +121,7 @@ class LoopThread:
     def __init__(self, name: str = "sipsimple") -> None:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._when_closed: list[Callable[[], object]] = []
 
     def start(self) -> None:
         """Make this the loop of the middleware; raises RuntimeError when there is one already."""
@@ -141,6 +142,12 @@ class LoopThread:
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
             asyncio.set_event_loop(None)
             self.loop.close()
+            for function in self._when_closed:
+                function()
+
+    def when_closed(self, function: Callable[[], object]) -> None:
+        """Have the function called once the loop is closed, in its thread; register it before `stop`."""
+        self._when_closed.append(function)
 
     def stop(self) -> None:
         """End the loop after what is already queued, and every task in it; joins unless called in the loop thread.

@@ -252,6 +252,15 @@ def test_stopping_in_the_loop_thread_does_not_wait_for_itself():
     assert thread.loop.is_closed()
 
 
+def test_the_close_of_the_loop_is_told():
+    thread = LoopThread()
+    thread.start()
+    told = []
+    thread.when_closed(lambda: told.append(thread.loop.is_closed()))
+    thread.stop()
+    assert told == [True]
+
+
 def test_stopping_before_the_start_closes_the_loop():
     thread = LoopThread()
     thread.stop()
