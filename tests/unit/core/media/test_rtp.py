@@ -171,8 +171,8 @@ def test_a_stream_that_cannot_start_says_why(host, mixer, answer, options, error
 def test_a_stream_that_the_engine_refuses_is_reported(host, mixer, seen):
     host.refuse[commands.StartStream] = CodecUnavailable("PCMU", "none")
     _, stream = call(mixer)
-    host.refuse.clear()
-    assert not stream.is_active or seen.names[-1] == "RTPAudioTransportDidFail"
+    assert not stream.is_active
+    assert seen.names[-1] == "RTPAudioTransportDidFail"
 
 
 def test_direction_and_remote_change_in_the_same_slot(host, mixer):

@@ -1,0 +1,276 @@
+"""An audio stream over an RTP transport, in a slot of a mixer: its description, its life, its statistics and digits."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from sipsimple.core.media import formats
+from sipsimple.core.media.client import TOO_MANY
+from sipsimple.core.media.mixer import AudioMixer, checked_volume
+from sipsimple.core.media.ports import SlotOwner
+from sipsimple.core.media.rtp import RTPTransport
+from sipsimple.core.notices import post
+from sipsimple.media import commands
+from sipsimple.sip.errors import PJSIPError, SIPCoreError
+from sipsimple.sip.sdp import SDPMediaStream, SDPSession
+
+if TYPE_CHECKING:
+    from sipsimple.media.streams import StreamConfig
+
+DIGITS: Final = "0123456789*#ABCD"
+MAX_QUEUED_DIGITS: Final = 32
+DIGIT_SECONDS: Final = 0.25  # a digit of 200 ms and the pause after it
+STATISTICS_TIMEOUT: Final = 0.5
+
+
+class AudioTransport(SlotOwner):
+    """One audio stream. Made without `remote_sdp` it makes the offer, with it the answer."""
+
+    def __init__(
+        self,
+        mixer: AudioMixer,
+        transport: RTPTransport,
+        remote_sdp: Any = None,
+        sdp_index: int = 0,
+        enable_silence_detection: bool = True,
+        codecs: list[str] | None = None,
+    ) -> None:
+        if transport.state != "INIT":
+            raise SIPCoreError(
+                f"RTPTransport object provided is not in the INIT state, but in the {transport.state} state"
+            )
+        super().__init__(mixer)
+        self._transport = transport
+        self._enable_silence_detection = bool(enable_silence_detection)
+        self._id = 0
+        self._volume = 100
+        self._is_started = False
+        self._agreement: formats.Agreement | None = None
+        self._direction: str | None = None
+        self._config: StreamConfig | None = None
+        self._last_statistics: dict[str, Any] | None = None
+        self._final_statistics: Future[Any] | None = None
+        self._digits_until = 0.0
+        self._local_media = self._describe(codecs, remote_sdp, sdp_index)
+
+    def _describe(self, codecs: list[str] | None, remote_sdp: Any, index: int) -> SDPMediaStream:
+        chosen = formats.formats_for(
+            self._client.codecs if codecs is None else codecs, self._client.available_codecs, self._mixer.sample_rate
+        )
+        media = formats.local_media(chosen, self._transport.local_rtp_port or 0)
+        address = self._transport.local_rtp_address or ""
+        if remote_sdp is None:
+            self._transport.set_LOCAL(SDPSession(address, media=[media]), 0)
+        else:
+            local_sdp = SDPSession(address, media=[media] * (index + 1))
+            self._transport.set_ESTABLISHED(local_sdp, remote_sdp, index)
+        return media
+
+    @property
+    def transport(self) -> RTPTransport:
+        return self._transport
+
+    @property
+    def is_started(self) -> bool:
+        """True from `start` on, also after `stop`."""
+        return self._is_started
+
+    @property
+    def codec(self) -> str | None:
+        """The encoding name in use, None before the start."""
+        return None if self._agreement is None else self._agreement.codec.name
+
+    @property
+    def sample_rate(self) -> int | None:
+        """The sampling rate of the audio in Hz, None before the start."""
+        return None if self._agreement is None else self._agreement.codec.sample_rate
+
+    @property
+    def direction(self) -> str | None:
+        """What is sent and received now, None before the start."""
+        return self._direction
+
+    @property
+    def has_telephone_event(self) -> bool:
+        """True when the remote can be sent digits."""
+        return self._agreement is not None and self._agreement.telephone_event_type is not None
+
+    @property
+    def enable_silence_detection(self) -> bool:
+        return self._enable_silence_detection
+
+    @property
+    def volume(self) -> int:
+        """Percent, of what is heard from the remote."""
+        return self._volume
+
+    @volume.setter
+    def volume(self, volume: int) -> None:
+        self._volume = checked_volume(volume)
+        if self._slot is not None:
+            self._client.post(commands.SetVolume(self._mixer.id, self._slot, self._volume))
+
+    def get_local_media(self, is_offer: bool, direction: str = "sendrecv") -> SDPMediaStream:
+        """Our media for an offer with this direction, or for an answer; the direction is its last line."""
+        if direction not in formats.DIRECTIONS:
+            raise SIPCoreError(f"Unknown direction: {direction}")
+        if not is_offer:
+            willing = self._direction is None or formats.receives(self._direction)
+            direction = "sendrecv" if willing else "sendonly"
+        return formats.with_direction(self._local_media, direction)
+
+    def start(
+        self,
+        local_sdp: Any,
+        remote_sdp: Any,
+        sdp_index: int,
+        no_media_timeout: float = 10,
+        media_check_interval: float = 30,
+    ) -> None:
+        """Send and receive as both descriptions say; times are in seconds, 0 disables the check.
+
+        Raises SIPCoreError on a second start, for a refused media and for descriptions without a common codec. That the
+        engine refuses the stream is told later, by `RTPAudioTransportDidFail`.
+        """
+        if self._is_started:
+            raise SIPCoreError("This AudioTransport was already started once")
+        if no_media_timeout < 0 or media_check_interval < 0:
+            raise ValueError("no_media_timeout and media_check_interval are in seconds and must not be negative")
+        agreement = self._agree(local_sdp, remote_sdp, sdp_index)
+        self._know_remote(local_sdp, remote_sdp, sdp_index)
+        self._config = self._new_config(agreement, float(no_media_timeout), float(media_check_interval))
+        slot = self._mixer.take_slot()
+        self._id = self._client.new_id()
+        self._client.listen(self._id, self)
+        self._occupy(slot, commands.StopStream(self._id))
+        self._is_started = True
+        self._agreement, self._direction = agreement, agreement.direction
+        command = commands.StartStream(self._mixer.id, slot, self._id, self._transport.id, self._config)
+        self._client.settle(self._client.request(command), self._engine_answered)
+        if self._volume != 100:
+            self.volume = self._volume
+
+    def update(self, local_sdp: Any, remote_sdp: Any, sdp_index: int) -> None:
+        """Go on in the same slot as a new pair of descriptions says."""
+        if self._slot is None or self._config is None:
+            raise SIPCoreError("This AudioTransport is not active")
+        agreement = self._agree(local_sdp, remote_sdp, sdp_index)
+        self._know_remote(local_sdp, remote_sdp, sdp_index)
+        self._agreement, self._direction = agreement, agreement.direction
+        self._use(self._new_config(agreement, self._config.no_media_timeout, self._config.media_check_interval))
+
+    def update_direction(self, direction: str) -> None:
+        """Pause or resume sending and receiving."""
+        if direction not in formats.DIRECTIONS:
+            raise SIPCoreError(f"Unknown direction: {direction}")
+        if self._slot is None or self._config is None:
+            raise SIPCoreError("This AudioTransport is not active")
+        if direction != self._direction:
+            self._direction = direction
+            self._use(replace(self._config, direction=direction))
+
+    def stop(self) -> None:
+        """Leave the mixer; the transport returns to INIT. Idempotent."""
+        if self._slot is None:
+            return
+        self._client.ignore(self._id)
+        self._final_statistics = self._client.request(commands.StopStream(self._id))
+        self._forget()
+        if self._transport.state != "INVALID":
+            self._transport.set_INIT()
+
+    def send_dtmf(self, digit: str) -> None:
+        """Send a digit as telephone-event; in silence when the remote did not agree to them.
+
+        Raises SIPCoreError for what is no digit or when not active, PJSIPError when too many digits wait.
+        """
+        if len(digit) != 1 or digit not in DIGITS:
+            raise SIPCoreError(f"Not a valid DTMF digit: {digit}")
+        if self._slot is None:
+            raise SIPCoreError("Stream is not active")
+        if not self.has_telephone_event:
+            return
+        now = time.monotonic()
+        until = max(now, self._digits_until) + DIGIT_SECONDS
+        if until - now > MAX_QUEUED_DIGITS * DIGIT_SECONDS:
+            raise PJSIPError("Could not send DTMF digit on audio stream", TOO_MANY)
+        self._digits_until = until
+        self._client.post(commands.SendDTMF(self._id, digit))
+
+    @property
+    def statistics(self) -> dict[str, Any] | None:
+        """What was sent and received, None before the start; blocks for a tick of the engine.
+
+        Keys are `rtt` (microseconds), `rx` and `tx`; after the end the last values stay.
+        """
+        if not self._is_started:
+            return None
+        try:
+            self._last_statistics = self._client.result(self._ask_statistics(), STATISTICS_TIMEOUT)
+        except SIPCoreError:
+            # The engine is gone or does not know the stream any more: the last values stay.
+            return self._last_statistics
+        return self._last_statistics
+
+    def _ask_statistics(self) -> Future[Any]:
+        if self._final_statistics is not None:
+            return self._final_statistics
+        return self._client.request(commands.StreamStatistics(self._id))
+
+    def _agree(self, local_sdp: Any, remote_sdp: Any, index: int) -> formats.Agreement:
+        if local_sdp.media[index].port == 0 or remote_sdp.media[index].port == 0:
+            raise SIPCoreError("Cannot start a rejected audio stream")
+        agreement = formats.agree(local_sdp, remote_sdp, index)
+        if agreement is None:
+            raise SIPCoreError("local and remote description have no audio codec in common")
+        return agreement
+
+    def _know_remote(self, local_sdp: Any, remote_sdp: Any, index: int) -> None:
+        if self._transport.state == "LOCAL":
+            self._transport.set_ESTABLISHED(local_sdp, remote_sdp, index)
+        else:
+            self._transport.remote_is(remote_sdp, index)
+
+    def _new_config(
+        self, agreement: formats.Agreement, no_media_timeout: float, media_check_interval: float
+    ) -> StreamConfig:
+        from sipsimple.media.streams import StreamConfig
+
+        return StreamConfig(
+            remote_address=agreement.remote_address,
+            remote_rtp_port=agreement.remote_rtp_port,
+            remote_rtcp_port=agreement.remote_rtcp_port,
+            codec=agreement.codec.name,
+            payload_type=agreement.payload_type,
+            mixer_rate=self._mixer.sample_rate,
+            direction=agreement.direction,
+            ptime_ms=agreement.ptime_ms,
+            telephone_event_type=agreement.telephone_event_type,
+            no_media_timeout=no_media_timeout,
+            media_check_interval=media_check_interval,
+        )
+
+    def _use(self, config: StreamConfig) -> None:
+        self._config = config
+        self._client.post(commands.UpdateStream(self._id, config))
+
+    def _engine_answered(self, _: Any, error: SIPCoreError | None) -> None:
+        if error is not None and self._slot is not None:
+            self._client.ignore(self._id)
+            self._forget()
+            post("RTPAudioTransportDidFail", self, reason=str(error))
+
+    def handle_media_event(self, event: Any) -> None:
+        """News of the stream from the engine."""
+        match event:
+            case commands.DTMFReceived():
+                post("RTPAudioStreamGotDTMF", self, digit=event.digit)
+            case commands.MediaTimeout() if self._direction == "sendrecv":
+                post("RTPAudioTransportDidNotGetRTP", self, got_any=event.got_any)
+            case commands.RemoteAddressChanged():
+                self._transport.heard_from(event.address, event.port)
+            case _:
+                return

@@ -1,0 +1,65 @@
+"""A bridge between slots: each member hears the sum of all the others, at a cost that grows with their number alone.
+
+`connect_slots` for every pair would say the same with n² commands and as many additions in each tick.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+from sipsimple.media import commands
+
+if TYPE_CHECKING:
+    from sipsimple.core.media.mixer import AudioMixer
+
+
+class SlotBridge:
+    """Members are named by numbers of `new_member()`; each has a slot that is heard, one that hears, or both."""
+
+    def __init__(self, mixer: AudioMixer) -> None:
+        self.mixer = mixer
+        self._client = mixer.client
+        self.id = self._client.new_id()
+        self._members: dict[int, tuple[int | None, int | None]] = {}
+        self._client.post(commands.BridgeCreate(mixer.id, self.id))
+        mixer.add_bridge(self)
+        self._finalizer = weakref.finalize(self, self._client.dismiss, commands.BridgeDestroy(mixer.id, self.id))
+        self._finalizer.atexit = False
+
+    def close(self) -> None:
+        """End all memberships. Idempotent."""
+        self._members.clear()
+        self._finalizer()
+
+    def new_member(self) -> int:
+        return self._client.new_id()
+
+    def put(self, member: int, producer: int | None, consumer: int | None) -> None:
+        """Let the member take part with these slots, instead of its former ones when it did already."""
+        self._members[member] = (producer, consumer)
+        self._client.post(commands.BridgeAdd(self.mixer.id, self.id, member, producer, consumer))
+
+    def remove(self, member: int) -> None:
+        """End a membership; an unknown one is left as it is."""
+        if self._members.pop(member, None) is not None:
+            self._client.dismiss(commands.BridgeRemove(self.mixer.id, self.id, member))
+
+    def pairs(self) -> set[tuple[int, int]]:
+        """The (source, destination) pairs that the bridge stands for."""
+        members = list(self._members.items())
+        return {
+            (producer, consumer)
+            for source, (producer, _) in members
+            for destination, (_, consumer) in members
+            if source != destination and producer is not None and consumer is not None
+        }
+
+    def slot_left(self, slot: int) -> None:
+        """Forget a slot that nothing occupies any more, as the engine does by itself."""
+        for member, (producer, consumer) in list(self._members.items()):
+            if slot in (producer, consumer):
+                self._members[member] = (
+                    None if producer == slot else producer,
+                    None if consumer == slot else consumer,
+                )

@@ -1,0 +1,262 @@
+"""The one place that talks to the media engine: commands go through here, and events come back to their objects.
+
+The engine does not know the objects of the core, only numbers; `MediaClient` gives the numbers out and keeps, by weak
+reference, which object an event is for. Events are handed on in the loop thread. An error of the engine is translated
+here into the errors of the core, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+
+from sipsimple.loop import bound_loop, run_in_loop
+from sipsimple.media import commands
+from sipsimple.media.errors import (
+    CommandError,
+    EngineStopped,
+    MediaError,
+    PortsExhausted,
+    WaveError,
+)
+from sipsimple.singleton import Singleton
+from sipsimple.sip.errors import OS_ERROR_BASE, PJSIPError, SIPCoreError
+
+if TYPE_CHECKING:
+    from sipsimple.core.media.mixer import AudioMixer
+
+log = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT: Final = 5.0  # seconds that a blocking method waits for the engine; it answers within a tick of 20 ms
+DEVICE_TIMEOUT: Final = 15.0  # opening sound hardware takes its time
+DEFAULT_PORT_RANGE: Final = (40000, 40100)
+
+INVALID_VALUE: Final = 70004
+NOT_FOUND: Final = 70006
+TOO_MANY: Final = 70010
+
+
+class Host(Protocol):
+    """What runs the media engine: a thread or a process."""
+
+    on_event: Callable[[Any], None] | None
+
+    @property
+    def running(self) -> bool: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def post(self, command: commands.Command) -> None: ...
+    def request(self, command: commands.Command) -> Future[Any]: ...
+
+
+class Listener(Protocol):
+    """An object that events of the engine may be for."""
+
+    def handle_media_event(self, event: Any) -> None:
+        """Take one event; runs in the loop thread."""
+
+
+def default_host() -> Host:
+    from sipsimple.media.host import ThreadHost
+
+    return ThreadHost()
+
+
+class MediaClient(metaclass=Singleton):
+    """The engine as the core sees it. It starts with the first command, and ends with `stop()`.
+
+    `voice_mixer` and `alert_mixer` are the mixers that the application made, for whoever plays or captures sound by
+    default. `port_range` and `codecs` are the defaults of RTP and audio transports.
+    """
+
+    host_factory: ClassVar[Callable[[], Host]] = default_host
+
+    def __init__(self) -> None:
+        self.voice_mixer: AudioMixer | None = None
+        self.alert_mixer: AudioMixer | None = None
+        self.port_range: tuple[int, int] = DEFAULT_PORT_RANGE
+        self.on_died: Callable[[str], None] | None = None
+        self._codecs: list[str] | None = None
+        self._host: Host | None = None
+        self._ids = itertools.count(1)
+        self._listeners: weakref.WeakValueDictionary[Hashable, Listener] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    @property
+    def running(self) -> bool:
+        host = self._host
+        return host is not None and host.running
+
+    @property
+    def available_codecs(self) -> list[str]:
+        """Names of the codecs that this installation has, best first."""
+        from sipsimple.media.codecs import SUPPORTED
+
+        return list(SUPPORTED)
+
+    @property
+    def codecs(self) -> list[str]:
+        """Names of the codecs that audio transports offer unless told otherwise, in the order of preference."""
+        return self.available_codecs if self._codecs is None else list(self._codecs)
+
+    @codecs.setter
+    def codecs(self, names: list[str]) -> None:
+        self._codecs = list(names)
+
+    def start(self) -> None:
+        """Start the engine unless it runs; raises SIPCoreError. Blocks for as long as starting a process takes."""
+        with self._lock:
+            if self.running:
+                return
+            host = type(self).host_factory()
+            host.on_event = self._on_event
+            try:
+                host.start()
+            except (MediaError, OSError) as error:
+                raise SIPCoreError(f"the media engine does not start: {error}") from error
+            self._host = host
+
+    def stop(self) -> None:
+        """End the engine; mixers, transports and files are closed with it. Idempotent and bounded in time."""
+        with self._lock:
+            host, self._host = self._host, None
+            self.voice_mixer = self.alert_mixer = None
+        if host is not None:
+            host.stop()
+
+    def new_id(self) -> int:
+        return next(self._ids)
+
+    def listen(self, key: Hashable, listener: Listener) -> None:
+        """Hand the events about `key` (an id, or (mixer, slot) for tones) to this object, as long as it lives."""
+        self._listeners[key] = listener
+
+    def ignore(self, key: Hashable) -> None:
+        """Undo `listen`."""
+        self._listeners.pop(key, None)
+
+    def post(self, command: commands.Command) -> None:
+        """Have the command obeyed some time soon; raises SIPCoreError when the engine cannot run."""
+        try:
+            self._running_host().post(command)
+        except MediaError as error:
+            raise translate(error) from error
+
+    def dismiss(self, command: commands.Command) -> None:
+        """Post a command that frees something; without an engine there is nothing left to free."""
+        host = self._host
+        if host is not None and host.running:
+            try:
+                host.post(command)
+            except EngineStopped:
+                # It stopped between the question and the command, and freed everything.
+                return
+
+    def request(self, command: commands.Command) -> Future[Any]:
+        """Have the command obeyed; the future has the reply, or fails with a MediaError (see `translate`)."""
+        try:
+            return self._running_host().request(command)
+        except MediaError as error:
+            failed: Future[Any] = Future()
+            failed.set_exception(error)
+            return failed
+
+    def call(self, command: commands.Command, timeout: float = REQUEST_TIMEOUT) -> Any:
+        """Block until the command is obeyed and return the reply; raises SIPCoreError."""
+        return self.result(self.request(command), timeout)
+
+    def result(self, future: Future[Any], timeout: float = REQUEST_TIMEOUT) -> Any:
+        """Block for the reply of a request; raises SIPCoreError."""
+        try:
+            return future.result(timeout)
+        except MediaError as error:
+            raise translate(error) from error
+        except TimeoutError:
+            raise SIPCoreError(f"the media engine did not answer within {timeout:g} seconds") from None
+
+    async def acall(self, command: commands.Command) -> Any:
+        """Await the reply to the command; raises SIPCoreError."""
+        try:
+            return await asyncio.wrap_future(self.request(command))
+        except MediaError as error:
+            raise translate(error) from error
+
+    def settle(self, future: Future[Any], then: Callable[[Any, SIPCoreError | None], object]) -> None:
+        """Call `then(reply, error)` in the loop thread when the request is settled."""
+
+        def settled(future: Future[Any]) -> None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is None:
+                self._deliver(then, future.result(), None)
+            else:
+                self._deliver(then, None, translate(error))
+
+        future.add_done_callback(settled)
+
+    def _running_host(self) -> Host:
+        self.start()
+        host = self._host
+        if host is None:
+            raise EngineStopped
+        return host
+
+    def _on_event(self, event: Any) -> None:
+        self._deliver(self._dispatch, event)
+
+    def _deliver(self, function: Callable[..., object], *args: Any) -> None:
+        try:
+            bound_loop()
+        except RuntimeError:
+            # Mixers and files are of use without the middleware, too; then the engine's own thread brings the news.
+            function(*args)
+        else:
+            run_in_loop(function, *args)
+
+    def _dispatch(self, event: Any) -> None:
+        if isinstance(event, commands.EngineDied):
+            log.error("the media engine died: %s", event.reason)
+            if self.on_died is not None:
+                self.on_died(event.reason)
+        elif isinstance(event, commands.CommandFailed):
+            log.warning("the media engine refused %r: %s", event.command, event.error)
+        else:
+            listener = self._listeners.get(_key(event))
+            if listener is not None:
+                listener.handle_media_event(event)
+
+
+def translate(error: BaseException) -> SIPCoreError:
+    """The error of the core that tells of an error of the engine."""
+    if isinstance(error, PortsExhausted):
+        return PJSIPError(str(error), OS_ERROR_BASE + errno.EADDRINUSE)
+    if isinstance(error, WaveError):
+        return PJSIPError(str(error), INVALID_VALUE if os.path.exists(error.path) else NOT_FOUND)
+    if isinstance(error, CommandError):
+        return PJSIPError(str(error), INVALID_VALUE)
+    return SIPCoreError(str(error))
+
+
+def _key(event: Any) -> Hashable:
+    match event:
+        case commands.PlaybackEnded():
+            return event.player
+        case commands.RecordingFailed():
+            return event.recorder
+        case commands.TonesEnded():
+            return (event.mixer, event.slot)
+        case commands.DeviceFailed():
+            return event.mixer
+        case commands.DTMFReceived() | commands.MediaTimeout() | commands.RemoteAddressChanged():
+            return event.stream
+        case _:
+            return None

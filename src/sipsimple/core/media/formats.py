@@ -1,0 +1,192 @@
+"""Audio codecs in session descriptions: which lines stand for them, and what two descriptions agree on.
+
+RFC 3551 (static payload types), RFC 4566 section 6 (rtpmap, fmtp, ptime, directions), RFC 4733 (telephone-event),
+RFC 7587 (Opus). Whether a codec can be encoded is for the media engine to know.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sipsimple.sip.sdp import SDPAttribute, SDPMediaStream
+
+TELEPHONE_EVENT: Final = "telephone-event"
+TELEPHONE_EVENT_TYPE: Final = 101
+DIRECTIONS: Final = ("sendrecv", "sendonly", "recvonly", "inactive")
+MIN_PTIME_MS, MAX_PTIME_MS = 10, 60
+
+
+@dataclass(frozen=True, slots=True)
+class CodecFormat:
+    """One payload format; `sample_rate` is that of the audio, `clock_rate` that of the RTP clock, both in Hz."""
+
+    name: str
+    payload_type: int
+    clock_rate: int
+    sample_rate: int
+    channels: int = 1
+    parameters: str | None = None
+
+    @property
+    def encoding(self) -> str:
+        """The second part of the rtpmap line."""
+        return f"{self.name}/{self.clock_rate}" + (f"/{self.channels}" if self.channels > 1 else "")
+
+
+# A codec with several rates stands here with the highest one first.
+FORMATS: Final = (
+    CodecFormat("opus", 96, 48000, 48000, channels=2, parameters="useinbandfec=1"),
+    CodecFormat("G722", 9, 8000, 16000),  # RFC 3551 4.5.2: the clock of G.722 is wrong for ever
+    CodecFormat("PCMU", 0, 8000, 8000),
+    CodecFormat("PCMA", 8, 8000, 8000),
+    CodecFormat("speex", 104, 32000, 32000),
+    CodecFormat("speex", 103, 16000, 16000),
+    CodecFormat("speex", 102, 8000, 8000),
+    CodecFormat("iLBC", 117, 8000, 8000, parameters="mode=20"),
+    CodecFormat("GSM", 3, 8000, 8000),
+)
+STATIC_ENCODINGS: Final = {str(f.payload_type): f.encoding for f in FORMATS if f.payload_type < 96}
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What two descriptions of one audio stream have in common; addresses are where the other side receives."""
+
+    codec: CodecFormat
+    payload_type: int
+    telephone_event_type: int | None
+    direction: str
+    ptime_ms: int
+    remote_address: str
+    remote_rtp_port: int
+    remote_rtcp_port: int | None
+
+
+def formats_for(names: Iterable[str], available: Iterable[str], mixer_rate: int) -> list[CodecFormat]:
+    """The formats of the named codecs that are available and need no higher sampling rate than the mixer has.
+
+    Opus is there at any rate, since its decoder runs at the rate that is wanted (RFC 7587 section 4.1).
+    """
+    usable = {name.lower() for name in available}
+    chosen = []
+    for name in names:
+        if name.lower() in usable:
+            chosen += [
+                format
+                for format in FORMATS
+                if format.name.lower() == name.lower() and (format.sample_rate <= mixer_rate or format.name == "opus")
+            ]
+    return chosen
+
+
+def local_media(formats: list[CodecFormat], port: int) -> SDPMediaStream:
+    """The audio media of an offer, without direction."""
+    attributes = []
+    for format in formats:
+        attributes.append(SDPAttribute("rtpmap", f"{format.payload_type} {format.encoding}"))
+        if format.parameters:
+            attributes.append(SDPAttribute("fmtp", f"{format.payload_type} {format.parameters}"))
+    attributes.append(SDPAttribute("rtpmap", f"{TELEPHONE_EVENT_TYPE} {TELEPHONE_EVENT}/8000"))
+    attributes.append(SDPAttribute("fmtp", f"{TELEPHONE_EVENT_TYPE} 0-15"))
+    types = [str(format.payload_type) for format in formats] + [str(TELEPHONE_EVENT_TYPE)]
+    return SDPMediaStream("audio", port, "RTP/AVP", formats=types, attributes=attributes)
+
+
+def agree(local_sdp: Any, remote_sdp: Any, index: int) -> Agreement | None:
+    """What the media at `index` of both descriptions have in common, None when there is no common codec."""
+    local, remote = local_sdp.media[index], remote_sdp.media[index]
+    ours = {_normal(encoding) for encoding in _encodings(local).values()}
+    theirs = {number: _normal(encoding) for number, encoding in _encodings(remote).items()}
+    common = [(number, encoding) for number, encoding in theirs.items() if encoding in ours]
+    by_encoding = {_normal(format.encoding): format for format in FORMATS}
+    codecs = [(number, by_encoding[encoding]) for number, encoding in common if encoding in by_encoding]
+    if not codecs:
+        return None
+    events = [number for number, encoding in common if encoding == f"{TELEPHONE_EVENT}/8000"]
+    number, codec = codecs[0]
+    address = remote_address(remote_sdp, index)
+    return Agreement(
+        codec=codec,
+        payload_type=int(number),
+        telephone_event_type=int(events[0]) if events else None,
+        direction=_common_direction(local, remote, address),
+        ptime_ms=_ptime(remote),
+        remote_address=address,
+        remote_rtp_port=remote.port,
+        remote_rtcp_port=_rtcp_port(remote),
+    )
+
+
+def remote_address(sdp: Any, index: int) -> str:
+    """Where the media at `index` wants to receive: the address of its own `c=` line, else of that of the session."""
+    connection = sdp.media[index].connection or sdp.connection
+    return str(connection.address if connection is not None else sdp.address)
+
+
+def with_direction(media: SDPMediaStream, direction: str) -> SDPMediaStream:
+    """A copy of the media whose last line is the direction."""
+    attributes = [SDPAttribute(a.name, a.value) for a in media.attributes if a.name not in DIRECTIONS]
+    attributes.append(SDPAttribute(direction, ""))
+    return SDPMediaStream(
+        media.media,
+        media.port,
+        media.transport,
+        formats=list(media.formats),
+        connection=media.connection,
+        attributes=attributes,
+    )
+
+
+def direction_of(sends: bool, receives: bool) -> str:
+    return DIRECTIONS[0 if sends and receives else 1 if sends else 2 if receives else 3]
+
+
+def sends(direction: str | None) -> bool:
+    return direction in ("sendrecv", "sendonly")
+
+
+def receives(direction: str | None) -> bool:
+    return direction in ("sendrecv", "recvonly")
+
+
+def _encodings(media: Any) -> dict[str, str]:
+    """Encoding by payload type, in the order of the media line."""
+    known = dict(STATIC_ENCODINGS)
+    for value in media.attributes.getall("rtpmap"):
+        number, _, encoding = value.partition(" ")
+        known[number] = encoding.strip()
+    return {number: known[number] for number in media.formats if number.isdecimal() and number in known}
+
+
+def _normal(encoding: str) -> str:
+    return encoding.lower().removesuffix("/1")
+
+
+def _common_direction(local: Any, remote: Any, address: str) -> str:
+    # RFC 2543 put a call on hold by sending to nowhere; some telephones still do.
+    reachable = not _is_unspecified(address)
+    return direction_of(
+        sends(local.direction) and receives(remote.direction) and reachable,
+        receives(local.direction) and sends(remote.direction),
+    )
+
+
+def _is_unspecified(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_unspecified
+    except ValueError:
+        return False
+
+
+def _ptime(media: Any) -> int:
+    value = media.attributes.getfirst("ptime", "20")
+    wanted = int(value) if value.isdecimal() and len(value) < 5 else 20
+    return min(max(wanted // 10 * 10, MIN_PTIME_MS), MAX_PTIME_MS)
+
+
+def _rtcp_port(media: Any) -> int | None:
+    port = media.attributes.getfirst("rtcp", "").partition(" ")[0]
+    return int(port) if port.isdecimal() and len(port) < 6 and 0 < int(port) < 65536 else None
