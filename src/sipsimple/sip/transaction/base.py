@@ -68,7 +68,7 @@ class Wire(Protocol):
         """Send it. Never raises: call `transport_failed` on the transaction, at once or later."""
 
     def schedule(self, transaction: Any) -> None:
-        """`next_wake()` of the transaction may have changed."""
+        """`next_wake()` of the transaction has changed, other than by a `wake` that came early."""
 
     def release(self, transaction: Any) -> None:
         """The transaction has ended; forget it."""
@@ -175,7 +175,7 @@ class Transaction:
 
     def next_wake(self) -> float | None:
         """When `wake` is due; None when no timer runs."""
-        when = min(self._resend_at, self._end_at)
+        when = self._resend_at if self._resend_at < self._end_at else self._end_at
         return None if when == inf else when
 
     def wake(self, now: float) -> None:
@@ -200,11 +200,12 @@ class Transaction:
         self._follow(rule, now, argument)
 
     def _follow(self, rule: tuple[State, _Action], now: float, argument: Any) -> None:
+        resend_at, end_at = self._resend_at, self._end_at
         self.state, action = rule
         action(self, now, argument)
         if self.state is State.TERMINATED:
             self._let_go()
-        else:
+        elif self._resend_at != resend_at or self._end_at != end_at:
             self.wire.schedule(self)
 
     def _let_go(self) -> None:
