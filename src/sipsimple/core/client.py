@@ -86,7 +86,7 @@ class Client:
         fields = old.headers.copy()
         fields.remove("Via")
         fields.set("CSeq", f"{owner.next_cseq()} {old.method}")
-        self.request = Request(old.method, old.uri, fields, old.body)
+        self.request = Request(old.method, old.raw_uri, fields, old.body)
         self._authorize(headers)
         self._transmit()
 

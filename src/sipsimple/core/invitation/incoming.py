@@ -94,10 +94,10 @@ class IncomingLeg:
         if self._awaits_answer:
             negotiator.set_local_offer(local_sdp)
         else:
-            negotiator.set_local_answer(local_sdp)
+            local_sdp = negotiator.set_local_answer(local_sdp)
         tag = invitation._local_tag()
         contact = invitation.local_contact_header
-        dialog = Dialog.from_request(self._request, tag, local_contact=contact and contact.body)
+        dialog = Dialog.from_request(self._request, tag, local_contact=None if contact is None else contact.body)
         dialog.confirm()
         response = response_to(
             self._request,
