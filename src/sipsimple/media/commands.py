@@ -433,6 +433,22 @@ class MediaTimeout(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FirstPacketReceived(Event):
+    """RTP of the stream has begun to arrive, from this address."""
+
+    stream: int
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSaidGoodbye(Event):
+    """The other side ended its RTP by an RTCP BYE; signalling decides what becomes of the call."""
+
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
 class RemoteAddressChanged(Event):
     """RTP of the stream comes from this address now."""
 
