@@ -74,7 +74,7 @@ class StreamParser:
 
     def _next(self) -> Request | Response | KeepAlive | None:
         if self._waiting is None:
-            if self._buffer[:1] in {b"\r", b"\n"}:
+            if bytes(self._buffer[:1]) in {b"\r", b"\n"}:
                 return self._line_end()
             self._waiting = self._start_message()
         message = self._waiting
