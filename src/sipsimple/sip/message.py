@@ -186,11 +186,13 @@ class Response(Message):
 def parse_message(data: bytes) -> Request | Response:
     """Read one message that came in a datagram.
 
-    A body longer than its Content-Length is cut (RFC 3261 18.3); a shorter one is for `validate` to refuse. Raises
-    `MalformedMessage`, whatever the bytes.
+    Line ends in front are skipped. A body longer than its Content-Length is cut (RFC 3261 18.3); a shorter one is for
+    `validate` to refuse. Raises `MalformedMessage`, whatever the bytes.
     """
     if len(data) > MAX_MESSAGE_SIZE:
         raise MalformedMessage(f"the message is larger than {MAX_MESSAGE_SIZE} bytes", status=513)
+    if data[:1] in {b"\r", b"\n"}:
+        data = data.lstrip(b"\r\n")
     head, end, body = data.partition(b"\r\n\r\n")
     if not end:
         # A last header without the empty line after it is common enough, and harmless where the datagram ends.
@@ -205,10 +207,8 @@ def parse_message(data: bytes) -> Request | Response:
 
 
 def parse_head(head: bytes) -> Request | Response:
-    """Read start line and headers, without the empty line that ends them; line ends in front are skipped."""
+    """Read start line and headers, without the empty line that ends them."""
     text = head.decode("utf-8", "surrogateescape")
-    if text[:1] in {"\r", "\n"}:
-        text = text.lstrip("\r\n")
     if "\r\n " in text or "\r\n\t" in text:
         text = _unfold(text)
     lines = text.split("\r\n")
