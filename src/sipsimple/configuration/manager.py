@@ -104,7 +104,7 @@ class ConfigurationManager(metaclass=Singleton):
         """Write everything through the backend; raises what the backend raises."""
         with self.lock:
             data = self._started()
-            assert self.backend is not None  # noqa: S101  # set together with the data
+            assert self.backend is not None  # set together with the data
             self.backend.save(data)
 
     def _started(self) -> dict[str, Any]:

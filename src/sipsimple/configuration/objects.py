@@ -99,10 +99,6 @@ class _Container:
         for name, group in self._groups():
             yield from group._walk(f"{prefix}{name}.")
 
-    def _modified(self) -> dict[str, ModifiedValue]:
-        changes = ((path, setting.get_modified(container)) for path, setting, container in self._walk())
-        return {path: change for path, change in changes if change is not None}
-
 
 class SettingsGroup(_Container, metaclass=SettingsGroupMeta):
     """A named group of settings; groups may hold groups, and subclasses add settings or replace them."""
@@ -208,7 +204,8 @@ class SettingsObject(_Container, metaclass=SettingsObjectMeta):
 
     def get_modified(self) -> dict[str, ModifiedValue]:
         """The settings that changed since the last save or load, by their path: `"sip.udp_port"`."""
-        return self._modified()
+        changes = ((path, setting.get_modified(container)) for path, setting, container in self._walk())
+        return {path: change for path, change in changes if change is not None}
 
     def save(self) -> None:
         """Store what changed, and post `CFGSettingsObjectDidChange`; nothing happens when nothing changed.
@@ -247,7 +244,7 @@ class SettingsObject(_Container, metaclass=SettingsObjectMeta):
         for _, setting, container in pending:
             setting.settle(container)
 
-    def delete(self) -> None:
+    def delete(self) -> Any:
         """Remove the object from the storage; from now on another object may be made with its id.
 
         Saving a deleted object does nothing. Raises TypeError for the object of a class that has a fixed id. A failure

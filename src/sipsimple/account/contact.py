@@ -1,0 +1,52 @@
+"""The address at which this host is reached for an account."""
+
+from __future__ import annotations
+
+import random
+import socket
+import string
+from typing import Any, Final
+
+from sipsimple.configuration.datatypes import SIPAddress
+from sipsimple.configuration.settings import SIPSimpleSettings
+from sipsimple.core import SIPURI
+from sipsimple.engine import Engine
+
+USERNAME_LENGTH: Final = 8
+
+_TRANSPORTS: Final = ("udp", "tcp", "tls")
+
+
+class ContactURI(SIPAddress):
+    """`user@address`; `contact["tls"]` is the SIPURI for that transport, with the port that the Engine listens on."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: Any) -> Any:
+        if key not in _TRANSPORTS:
+            return super().__getitem__(key)
+        parameters: dict[str, str | None] = {} if key == "udp" else {"transport": key}
+        return SIPURI(
+            host=self.domain, user=self.username, port=getattr(Engine(), f"{key}_port"), parameters=parameters
+        )
+
+
+def new_username() -> str:
+    """Distinct random lower-case letters: what tells the calls for one account from those for another."""
+    return "".join(random.SystemRandom().sample(string.ascii_lowercase, USERNAME_LENGTH))
+
+
+def local_address() -> str:
+    """The address in contacts: `SIPSimpleSettings.local_ip`, or that of the interface with the default route."""
+    configured = SIPSimpleSettings().local_ip
+    return str(configured) if configured else _default_route_address()
+
+
+def _default_route_address() -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Connecting a UDP socket sends nothing; it only makes the system choose an address.
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
