@@ -1,0 +1,153 @@
+"""Sockets in batches: ports by the rules, both ways of waiting, errors of the network are counted."""
+
+from __future__ import annotations
+
+import random
+import select
+import socket
+
+import pytest
+
+from sipsimple.media.errors import PortsExhausted, StreamError
+from sipsimple.media.net import DatagramReader, PortAllocator, discard_pending, socket_address
+
+
+def free_range(pairs: int) -> tuple[int, int]:
+    """Find a range of free ports that begins with an even one."""
+    for first in range(21000, 60000, 2 * pairs + 2):
+        taken = []
+        try:
+            for port in range(first, first + 2 * pairs):
+                sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                taken.append(sock)
+                sock.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        finally:
+            for sock in taken:
+                sock.close()
+        return first, first + 2 * pairs - 1
+    pytest.skip("no free range of ports")
+
+
+@pytest.fixture
+def opened():
+    sockets: list[socket.socket] = []
+    yield sockets
+    for sock in sockets:
+        sock.close()
+
+
+@pytest.fixture(params=[False, True], ids=["native", "portable"])
+def reader(request):
+    reader = DatagramReader(portable=request.param)
+    yield reader
+    reader.close()
+
+
+def pair(opened, family=socket.AF_INET, host="127.0.0.1"):
+    for _ in range(2):
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock.setblocking(False)
+        sock.bind((host, 0))
+        opened.append(sock)
+    return opened[-2], opened[-1]
+
+
+def readable(sock: socket.socket) -> None:
+    assert select.select([sock], [], [], 5)[0]
+
+
+def test_rtp_gets_even_ports_and_rtcp_the_next_until_all_are_in_use(opened):
+    span = free_range(4)
+    allocator = PortAllocator(random.Random(3))
+    ports = []
+    for _ in range(4):
+        rtp, rtcp = allocator.open_pair("127.0.0.1", span)
+        opened += [rtp, rtcp]
+        ports.append(rtp.getsockname()[1])
+        assert rtcp.getsockname()[1] == ports[-1] + 1
+    assert sorted(ports) == list(range(span[0], span[1], 2))
+    # From a random start, two by two, around the end.
+    assert [(b - a) % 8 for a, b in zip(ports, ports[1:], strict=False)] == [2, 2, 2]
+    with pytest.raises(PortsExhausted) as caught:
+        allocator.open_pair("127.0.0.1", span)
+    assert (caught.value.first, caught.value.last) == span
+
+
+def test_pair_with_a_busy_rtcp_port_is_passed_over(opened):
+    span = free_range(2)
+    busy = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    opened.append(busy)
+    busy.bind(("127.0.0.1", span[0] + 1))
+    opened.extend(PortAllocator(random.Random(1)).open_pair("127.0.0.1", span))
+    assert opened[-2].getsockname()[1] == span[0] + 2
+
+
+def test_odd_start_is_rounded_up_and_an_empty_range_has_no_ports(opened):
+    span = free_range(2)
+    opened.extend(PortAllocator(random.Random(1)).open_pair("127.0.0.1", (span[0] + 1, span[1])))
+    assert opened[-2].getsockname()[1] == span[0] + 2
+    with pytest.raises(PortsExhausted):
+        PortAllocator(random.Random(1)).open_pair("127.0.0.1", (span[0] + 1, span[0] + 2))
+
+
+def test_address_of_another_host_is_refused():
+    with pytest.raises(StreamError, match=r"192\.0\.2\.1"):
+        PortAllocator(random.Random(1)).open_pair("192.0.2.1", (30000, 30010))
+
+
+def test_one_round_reads_one_datagram_of_each_socket(reader, opened):
+    near, far = pair(opened)
+    other, _ = pair(opened)
+    reader.watch(near, 7)
+    reader.watch(other, 9)
+    for data in (b"one", b"two"):
+        far.sendto(data, near.getsockname())
+    readable(near)
+    seen = []
+    for _ in range(3):
+        received = reader.round()
+        seen += [
+            (key, source, bytes(data[:size]))
+            for key, source, size, data in zip(
+                received.keys, received.sources, received.sizes, received.datagrams, strict=True
+            )
+        ]
+    assert seen == [(7, far.getsockname(), b"one"), (7, far.getsockname(), b"two")]
+    reader.forget(near)
+    reader.forget(other)
+    reader.forget(other)
+    far.sendto(b"three", near.getsockname())
+    assert reader.round().keys == []
+
+
+def test_icmp_errors_are_counted(reader, opened):
+    near, far = pair(opened)
+    near.connect(far.getsockname())
+    far.close()
+    reader.watch(near, 1)
+    near.send(b"nobody hears")
+    readable(near)
+    assert reader.round().keys == []
+    assert reader.errors == 1
+
+
+def test_ipv6_addresses_look_as_the_socket_reports_them(reader, opened):
+    try:
+        near, far = pair(opened, socket.AF_INET6, "::1")
+    except OSError:
+        pytest.skip("no IPv6 here")
+    reader.watch(near, 1)
+    far.sendto(b"six", near.getsockname())
+    readable(near)
+    assert reader.round().sources == [socket_address("::1", far.getsockname()[1])]
+
+
+def test_pending_datagrams_are_thrown_away(opened):
+    near, far = pair(opened)
+    for _ in range(3):
+        far.sendto(b"old", near.getsockname())
+    readable(near)
+    assert discard_pending(near) == 3
+    assert discard_pending(near) == 0
