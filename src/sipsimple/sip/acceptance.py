@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from sipsimple.sip.message import Request, Response
 from sipsimple.sip.timers import RFC_TIMING, Alarm, Timing
+from sipsimple.sip.transaction.base import NOBODY
 
 __all__ = ["Acceptance", "AcceptanceUser", "AcceptanceWire"]
 
@@ -48,8 +49,8 @@ class Acceptance:
         self.timing = timing
         self.dropped = 0
         self.alarm: Alarm | None = None
-        self._wire: AcceptanceWire | None = wire
-        self._user: AcceptanceUser | None = user
+        self._wire = wire
+        self._user = user
         self._interval = timing.t1
         self._resend_at = inf
         self._end_at = inf
@@ -60,11 +61,12 @@ class Acceptance:
         return self._end_at != inf
 
     def start(self, now: float) -> None:
-        """Begin to wait; the response itself has just been sent."""
-        if self._wire is not None and not self.waiting:
-            self._resend_at = now + self._interval
-            self._end_at = now + self.timing.timeout
-            self._wire.schedule(self)
+        """Begin to wait, as the response has just been sent; nothing happens when it was started or stopped before."""
+        if self.waiting or self._wire is NOBODY:
+            return
+        self._resend_at = now + self._interval
+        self._end_at = now + self.timing.timeout
+        self._wire.schedule(self)
 
     def receive(self, ack: Request, now: float) -> None:
         """Take an ACK of the dialog; one with another CSeq number, or once more the same, is dropped and counted."""
@@ -73,15 +75,13 @@ class Acceptance:
             return
         user = self._user
         self.stop()
-        if user is not None:
-            user.on_ack(self, ack, now)
+        user.on_ack(self, ack, now)
 
     def stop(self) -> None:
         """Repeat it no more, for the dialog is over."""
-        wire, self._wire, self._user = self._wire, None, None
+        wire, self._wire, self._user = self._wire, NOBODY, NOBODY
         self._resend_at = self._end_at = inf
-        if wire is not None:
-            wire.release(self)
+        wire.release(self)
 
     def next_wake(self) -> float | None:
         """When `wake` is due; None when nothing is waited for."""
@@ -93,12 +93,10 @@ class Acceptance:
         if now >= self._end_at:
             user = self._user
             self.stop()
-            if user is not None:
-                user.on_ack_timeout(self, now)
-        elif now >= self._resend_at and self._wire is not None:
+            user.on_ack_timeout(self, now)
+        elif now >= self._resend_at:
             self._interval = min(self._interval * 2, self.timing.t2)
             due = self._resend_at + self._interval
             self._resend_at = due if due > now else now + self._interval
             self._wire.send(self.response)
-            if self._wire is not None:
-                self._wire.schedule(self)
+            self._wire.schedule(self)

@@ -4,7 +4,7 @@ import gc
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sipsimple.sip.timers import RFC_TIMING, SLOTS_PER_SECOND, TimerQueue, Timing
@@ -143,6 +143,7 @@ def test_a_machine_that_sleeps_for_good_is_not_held(how):
     assert machine.alarm is None
 
 
+@settings(deadline=None)
 @given(
     timers=st.lists(st.tuples(st.floats(0, 100), st.booleans()), max_size=40),
     steps=st.lists(st.floats(0, 20), max_size=20),

@@ -1,7 +1,7 @@
 """Two user agents, their transactions and acceptance, over a wire that loses what a list of booleans says."""
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sipsimple.sip.acceptance import Acceptance
@@ -168,6 +168,7 @@ def few_losses(limit=TOLERATED):
     return st.lists(st.booleans(), max_size=24).filter(lambda losses: sum(losses) <= limit)
 
 
+@settings(deadline=None)
 @given(losses=few_losses(), delay=st.sampled_from([0.0, 0.3, 1.0, 8.0]))
 @example(losses=[], delay=1.0)
 @example(losses=[True] * TOLERATED, delay=0.0)
@@ -182,6 +183,7 @@ def test_an_answered_call_is_up_on_both_sides_whatever_is_lost(losses, delay):
     assert not answerer.table
 
 
+@settings(deadline=None)
 @given(losses=few_losses(), delay=st.sampled_from([0.0, 0.3, 1.0, 8.0]))
 def test_a_refused_call_is_refused_on_both_sides_whatever_is_lost(losses, delay):
     network, caller, answerer = connect(losses, 486, delay)
@@ -194,6 +196,7 @@ def test_a_refused_call_is_refused_on_both_sides_whatever_is_lost(losses, delay)
     assert not answerer.table
 
 
+@settings(deadline=None)
 @given(losses=few_losses())
 def test_another_request_is_done_once_and_answered_whatever_is_lost(losses):
     network, caller, answerer = connect(losses)
@@ -204,6 +207,7 @@ def test_another_request_is_done_once_and_answered_whatever_is_lost(losses):
     assert not answerer.table
 
 
+@settings(deadline=None)
 @given(losses=few_losses(4), cancel_at=st.floats(0, 6), answer_after=st.floats(0, 6))
 def test_a_cancel_that_crosses_the_answer_leaves_both_sides_agreed(losses, cancel_at, answer_after):
     network, caller, answerer = connect(losses, 200, answer_after)
@@ -221,6 +225,7 @@ def test_a_cancel_that_crosses_the_answer_leaves_both_sides_agreed(losses, cance
     assert not answerer.table
 
 
+@settings(deadline=None)
 @given(losses=st.lists(st.booleans(), max_size=200), code=st.sampled_from([200, 486]))
 def test_however_much_is_lost_both_sides_come_to_an_end_and_never_to_opposite_ones(losses, code):
     network, caller, answerer = connect(losses, code)

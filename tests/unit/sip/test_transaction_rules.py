@@ -4,7 +4,7 @@ import gc
 import weakref
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sipsimple.sip.errors import SIPCoreInvalidStateError
@@ -101,6 +101,7 @@ def test_every_state_but_the_first_is_reached_and_every_state_but_the_last_is_le
 
 @pytest.mark.parametrize("machine", RULES, ids=lambda machine: machine.__name__)
 @pytest.mark.parametrize("reliable", [False, True], ids=["udp", "tcp"])
+@settings(deadline=None, max_examples=50)
 @given(data=st.data())
 def test_whatever_happens_a_transaction_stays_sane(machine, reliable, data):
     wire, user = Wire(reliable=reliable), Journal()

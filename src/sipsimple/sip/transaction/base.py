@@ -104,7 +104,7 @@ class ServerUser(Protocol):
 
 
 class _Nobody:
-    """The wire and the user of a transaction that has ended."""
+    """The wire and the user of what has ended."""
 
     reliable: Final = True
 
@@ -115,6 +115,7 @@ class _Nobody:
     def on_response(self, transaction: Any, response: Response, now: float) -> None: ...
     def on_ack(self, transaction: Any, ack: Request, now: float) -> None: ...
     def on_timeout(self, transaction: Any, now: float) -> None: ...
+    def on_ack_timeout(self, acceptance: Any, now: float) -> None: ...
     def on_transport_error(self, transaction: Any, error: Exception, now: float) -> None: ...
 
 
