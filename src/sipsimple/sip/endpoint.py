@@ -145,7 +145,9 @@ class Endpoint:
         TCP; `destination_of` tells. Raises TransportNotListening, MessageTooLarge when TCP does not listen, and
         LimitReached. What fails later is told by `user.on_transport_error`, never before this has returned.
         """
-        wire = ClientWire(self, self._dress(request, destination))
+        destination, data = self._dress(request, destination)
+        wire = ClientWire(self, destination)
+        wire.remember(request, data)
         kind = InviteClient if request.method == "INVITE" else NonInviteClient
         return self._start_client(kind(request, wire, user, timing=self.timing), wire)
 
@@ -155,11 +157,11 @@ class Endpoint:
         Raises TransportError; a later failure is only counted.
         """
         if "Via" not in request.headers:
-            destination = self._dress(request, destination)
+            destination, data = self._dress(request, destination)
         else:
-            destination = destination._replace(transport=_transport_of(request))
+            destination, data = destination._replace(transport=_transport_of(request)), request.encode()
         self.statistics.requests_sent += 1
-        self.transports.send(destination, request.encode(), self._count_failure)
+        self.transports.send(destination, data, self._count_failure)
 
     def cancel(self, transaction: InviteClient) -> None:
         """Cancel an INVITE as soon as a provisional response has come.
@@ -239,23 +241,24 @@ class Endpoint:
         transaction.start(self.now())
         return transaction
 
-    def _dress(self, request: Request, destination: Destination) -> Destination:
-        """Make a request of the user ready for the wire; returns where it goes."""
+    def _dress(self, request: Request, destination: Destination) -> tuple[Destination, bytes]:
+        """Make a request of the user ready for the wire; returns where it goes, and its bytes."""
         headers = request.headers
         if "Max-Forwards" not in headers:
             headers.add("Max-Forwards", str(DEFAULT_MAX_FORWARDS))
         if "User-Agent" not in headers:
             headers.add("User-Agent", self.user_agent)
         self._write_via(request, destination)
-        if destination.transport != "udp" or (size := len(request.encode())) <= MAX_UDP_REQUEST_SIZE:
-            return destination
+        data = request.encode()
+        if destination.transport != "udp" or len(data) <= MAX_UDP_REQUEST_SIZE:
+            return destination, data
         # Deviation: RFC 3261 18.1.1 falls back to UDP when no TCP connection can be made. Such a datagram is
         # fragmented and mostly lost; the error of the connection says better what is wrong.
         if not self.transports.listens("tcp", destination.host):
-            raise MessageTooLarge(destination, size, MAX_UDP_REQUEST_SIZE)
+            raise MessageTooLarge(destination, len(data), MAX_UDP_REQUEST_SIZE)
         destination = destination._replace(transport="tcp")
         self._write_via(request, destination)
-        return destination
+        return destination, request.encode()
 
     def _write_via(self, request: Request, destination: Destination) -> None:
         local = self.transports.local_address(destination.transport, destination.host)

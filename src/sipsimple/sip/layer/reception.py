@@ -93,11 +93,13 @@ class Reception:
 
     def on_connection_lost(self, connection: StreamConnection, error: ConnectionLost) -> None:
         """End the client transactions that have lost their connection, then tell the user."""
-        if self._owner.closed:
-            return
         for transaction in self._tables.stranded(connection.remote, error):
             self._owner.report_failure(transaction, error)
-        self._owner.user.on_connection_lost(connection.remote, error)
+        self._loop.call_soon(self._tell_lost, connection.remote, error)
+
+    def _tell_lost(self, remote: Destination, error: ConnectionLost) -> None:
+        if not self._owner.closed:
+            self._owner.user.on_connection_lost(remote, error)
 
     def _take_response(self, response: Response) -> None:
         self._statistics.responses_received += 1

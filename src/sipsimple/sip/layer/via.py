@@ -5,6 +5,7 @@ RFC 3261 18.1.1, 18.2.1 and 18.2.2; RFC 3581 for `rport`.
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Final
 
@@ -14,6 +15,9 @@ from sipsimple.sip.message import Request
 from sipsimple.sip.transaction import MAGIC_COOKIE
 from sipsimple.sip.transport import Address, Destination
 from sipsimple.sip.transport.address import is_ip_literal, same_host, uri_host
+
+_ASKS_PORT: Final = re.compile(r'(?![^,]*;\s*received)([^,"]*?);rport(?=[;,]|$)')
+"""The usual first Via: without quotes, with an empty `rport`, without `received`. It need not be parsed twice."""
 
 _BRANCH_BYTES: Final = 10
 """Enough that nobody who does not see our requests can forge a response to one."""
@@ -33,6 +37,11 @@ def complete_via(request: Request, source: Destination) -> None:
 
     `received` goes in when the remote asked for `rport` or named another host than it sends from.
     """
+    raw = request.headers.get("Via")
+    if raw is not None and (asking := _ASKS_PORT.match(raw)) is not None:
+        address = f";received={source.host.partition('%')[0]};rport={source.port}"
+        request.headers.replace_first("Via", asking[1] + address + raw[asking.end() :])
+        return
     vias = request.vias
     via = vias[0]
     asks_port = "rport" in via.parameters

@@ -41,11 +41,15 @@ class _Encoded:
         self._message: Request | Response | None = None
         self._data = b""
 
+    def remember(self, message: Request | Response, data: bytes) -> None:
+        """Take the bytes of the message from who has them already."""
+        self._message = message
+        self._data = data
+
     def encode(self, message: Request | Response) -> bytes:
         """The bytes of the message, which must not change once it was sent."""
         if message is not self._message:
-            self._message = message
-            self._data = message.encode()
+            self.remember(message, message.encode())
         return self._data
 
     def schedule(self, sleeper: Any) -> None:
