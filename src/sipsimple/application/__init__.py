@@ -1,0 +1,5 @@
+"""The user agent as a whole (the contract's `sipsimple.application`)."""
+
+from sipsimple.application.application import SIPApplication
+
+__all__ = ["SIPApplication"]

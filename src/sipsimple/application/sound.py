@@ -1,0 +1,103 @@
+"""The two mixers of the application, for voice and for alerts, and the devices behind them.
+
+A device that cannot be opened is replaced by the default one of the system, and that by silence: a call must not fail
+because a headset was unplugged. What opens hardware blocks, and runs off the loop thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from sipsimple.audio import AudioBridge, AudioDevice
+from sipsimple.configuration.settings import SIPSimpleSettings
+from sipsimple.core import AudioMixer, SIPCoreError
+from sipsimple.core.media import MediaClient
+
+if TYPE_CHECKING:
+    from sipsimple.application.application import SIPApplication
+
+log = logging.getLogger(__name__)
+
+
+async def open_mixers(application: SIPApplication) -> None:
+    """Create both mixers with the devices of the settings, or what comes closest to them."""
+    audio = SIPSimpleSettings().audio
+    rate = int(audio.sample_rate)
+    voice = await asyncio.to_thread(
+        _mixer_with_fallback, audio.input_device, audio.output_device, rate, int(audio.tail_length)
+    )
+    alert = await asyncio.to_thread(_mixer_with_fallback, None, audio.alert_device, rate, 0)
+    if audio.silent:
+        alert.output_volume = 0
+    application.voice_audio_mixer = MediaClient().voice_mixer = voice
+    application.voice_audio_device = AudioDevice(voice)
+    application.voice_audio_bridge = AudioBridge(voice)
+    application.voice_audio_bridge.add(application.voice_audio_device)
+    application.alert_audio_mixer = MediaClient().alert_mixer = alert
+    application.alert_audio_device = AudioDevice(alert)
+    application.alert_audio_bridge = AudioBridge(alert)
+    application.alert_audio_bridge.add(application.alert_audio_device)
+
+
+async def reopen_voice(application: SIPApplication) -> None:
+    """Follow the settings of the voice devices."""
+    audio = SIPSimpleSettings().audio
+    devices = (audio.input_device, audio.output_device)
+    mixer = application.voice_audio_mixer
+    await asyncio.to_thread(_set_devices_with_fallback, mixer, *devices, int(audio.tail_length))
+    save_devices(application)
+
+
+async def reopen_alert(application: SIPApplication) -> None:
+    """Follow the setting of the alert device."""
+    mixer = application.alert_audio_mixer
+    await asyncio.to_thread(_set_devices_with_fallback, mixer, None, SIPSimpleSettings().audio.alert_device, 0)
+    save_devices(application)
+
+
+def close_mixers(application: SIPApplication) -> None:
+    """Forget the mixers; the media engine closes them when it ends."""
+    application.voice_audio_device = application.voice_audio_bridge = application.voice_audio_mixer = None
+    application.alert_audio_device = application.alert_audio_bridge = application.alert_audio_mixer = None
+    MediaClient().voice_mixer = MediaClient().alert_mixer = None
+
+
+def save_devices(application: SIPApplication) -> None:
+    """Write the devices that are really in use to the settings."""
+    settings = SIPSimpleSettings()
+    settings.audio.input_device = application.voice_audio_mixer.input_device
+    settings.audio.output_device = application.voice_audio_mixer.output_device
+    settings.audio.alert_device = application.alert_audio_mixer.output_device
+    settings.save()
+
+
+def _fallbacks(input_device: str | None, output_device: str | None) -> list[tuple[str | None, str | None]]:
+    default = ("system_default" if input_device else None, "system_default" if output_device else None)
+    return [(input_device, output_device), default, (None, None)]
+
+
+def _mixer_with_fallback(
+    input_device: str | None, output_device: str | None, sample_rate: int, tail_length: int
+) -> AudioMixer:
+    *attempts, silent = _fallbacks(input_device, output_device)
+    for devices in attempts:
+        try:
+            return AudioMixer(*devices, sample_rate, tail_length)
+        except SIPCoreError as error:
+            log.warning("sound devices %s cannot be used: %s", devices, error)
+    return AudioMixer(*silent, sample_rate, tail_length)
+
+
+def _set_devices_with_fallback(
+    mixer: AudioMixer, input_device: str | None, output_device: str | None, tail_length: int
+) -> None:
+    *attempts, silent = _fallbacks(input_device, output_device)
+    for devices in attempts:
+        try:
+            mixer.set_sound_devices(*devices, tail_length)
+            return
+        except SIPCoreError as error:
+            log.warning("sound devices %s cannot be used: %s", devices, error)
+    mixer.set_sound_devices(*silent, tail_length)
