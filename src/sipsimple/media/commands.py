@@ -49,9 +49,10 @@ class DestroyMixer(Command):
 
 @dataclass(frozen=True, slots=True)
 class SetDevices(Command):
-    """Close the devices of the mixer and open these: a name, `system_default`, or None. `ec_tail` is in ms.
+    """Close the devices of the mixer and open these: a name, `system_default`, or None.
 
-    Replies `RealDevices`. Fails with `DeviceError`, and the mixer is then without devices.
+    Replies `RealDevices`. Fails with `DeviceError`, and the mixer is then without devices. `ec_tail`, in ms, is for an
+    echo canceller; there is none here, that of the operating system or of the headset does the work.
     """
 
     mixer: int

@@ -107,9 +107,10 @@ class ThreadHost:
         if not first or not self._ticker.ident:
             return
         self._inbox.put(_Signal.STOP)
+        limit = time.monotonic() + STOP_TIMEOUT
         for thread in (self._ticker, self._deliverer):
             if thread is not threading.current_thread():
-                thread.join(STOP_TIMEOUT)
+                thread.join(max(0.0, limit - time.monotonic()))
         sys.setswitchinterval(self._switch_interval)
 
     def post(self, command: Command) -> None:
