@@ -9,11 +9,14 @@ all that comes after the bytes have arrived.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import random as random_module
 import select
 import selectors
 import socket
+import struct
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -56,13 +59,22 @@ class DatagramReader:
         self._buffer: Final = np.zeros((MAX_BATCH, MAX_PACKET_SIZE), np.uint8)
         self._rows: Final = [memoryview(row) for row in self._buffer]
         self._sizes: Final = np.zeros(MAX_BATCH, np.int64)
-        self._watched: Final[dict[int, tuple[int, Callable[..., tuple[int, Address]]]]] = {}
+        # Key, way to read, and the source where the socket is connected: reading then tells the size alone.
+        self._watched: Final[dict[int, tuple[int, Callable[..., Any], Address | None]]] = {}
         self.errors = 0
 
     def watch(self, sock: socket.socket, key: int) -> None:
         """Read this socket from now on; its datagrams carry `key`."""
-        self._watched[sock.fileno()] = (key, sock.recvfrom_into)
-        self._poll.add(sock.fileno())
+        self._watch(sock, key, sock.recvfrom_into, None)
+
+    def watch_connected(self, sock: socket.socket, key: int, source: Address) -> None:
+        """Read this socket, which hears nobody but `source`, from now on."""
+        self._watch(sock, key, sock.recv_into, source)
+
+    def _watch(self, sock: socket.socket, key: int, read: Callable[..., Any], source: Address | None) -> None:
+        if sock.fileno() not in self._watched:
+            self._poll.add(sock.fileno())
+        self._watched[sock.fileno()] = (key, read, source)
 
     def forget(self, sock: socket.socket) -> None:
         """Stop reading this socket; before it is closed."""
@@ -76,9 +88,12 @@ class DatagramReader:
         rows, sizes, watched = self._rows, self._sizes, self._watched
         count = 0
         for fd in self._poll.readable():
-            key, read = watched[fd]
+            key, read, source = watched[fd]
             try:
-                size, source = read(rows[count])
+                if source is None:
+                    sizes[count], source = read(rows[count])
+                else:
+                    sizes[count] = read(rows[count])
             except BlockingIOError:  # the kernel dropped it: bad checksum
                 continue
             except OSError:  # an ICMP error of an earlier send; reading it clears it
@@ -86,7 +101,6 @@ class DatagramReader:
                 continue
             keys.append(key)
             sources.append(source)
-            sizes[count] = size
             count += 1
         return Received(keys, sources, sizes[:count], self._buffer[:count])
 
@@ -201,6 +215,26 @@ def discard_pending(sock: socket.socket) -> int:
         except OSError:  # an ICMP error counts as one datagram less to read
             continue
     return MAX_BATCH
+
+
+def can_disconnect() -> bool:
+    """Whether `disconnect` works here."""
+    return sys.platform == "linux"
+
+
+def connect(sock: socket.socket, address: Address) -> bool:
+    """Let the socket hear and send to nobody but `address`; returns whether the system agreed."""
+    try:
+        sock.connect(address)
+    except OSError:
+        return False
+    return True
+
+
+def disconnect(sock: socket.socket) -> None:
+    """Undo `connect`, which the socket module cannot; the port stays."""
+    unspecified = struct.pack("=H14x", socket.AF_UNSPEC)
+    ctypes.CDLL(None, use_errno=True).connect(sock.fileno(), unspecified, len(unspecified))
 
 
 def socket_address(address: str, port: int) -> Address:

@@ -22,6 +22,8 @@ ByteArray = npt.NDArray[np.uint8]
 SampleArray = npt.NDArray[np.int16]
 
 Selection = slice | IntArray
+SendTo = Callable[[memoryview, Any], int]
+"""`socket.sendto` with an address, or `socket.send` of a connected socket with flags."""
 
 
 def groups(values: npt.NDArray[Any]) -> Iterator[tuple[int, Selection]]:
@@ -86,19 +88,18 @@ class Sender:
         self._payload_type: Final = np.zeros(capacity, np.uint8)
         self._clock_rate: Final = np.zeros(capacity, np.int64)
         self._ptime_ms: Final = np.zeros(capacity, np.int64)
-        self._send: Final[list[Callable[[memoryview, Address], int]]] = [_nowhere] * capacity
-        self._address: Final[list[Address]] = [()] * capacity
+        self._send: Final[list[SendTo]] = [_nowhere] * capacity
+        self._target: Final[list[Address | int]] = [0] * capacity
         self._buffers: Final[dict[int, _PacketBuffer]] = {}
         self._fifos: Final[dict[int, _Fifo]] = {}
 
-    def open(self, row: int, send: Callable[[memoryview, Address], int]) -> None:
+    def open(self, row: int) -> None:
         """Begin a stream: everything that the RFC wants random is drawn anew."""
         self.ssrc[row] = self._random.getrandbits(32)
         self._sequence[row] = self._random.getrandbits(15)  # RFC 3711 3.3.1: the upper half makes early loss harmful
         self._timestamp[row] = self._random.getrandbits(32)
         self.packets[row] = self.octets[row] = self.failed[row] = 0
         self.last_sent[row] = -np.inf
-        self._send[row] = send
 
     def configure(self, row: int, codec: Codec, payload_type: int, ptime_ms: int) -> None:
         """Set how packets are made from now on; what waited for a full packet is dropped."""
@@ -110,9 +111,10 @@ class Sender:
         for fifo in self._fifos.values():
             fifo.clear(row)
 
-    def direct(self, row: int, address: Address) -> None:
-        """Send to this address from now on."""
-        self._address[row] = address
+    def direct(self, row: int, send: SendTo, target: Address | int) -> None:
+        """Send by calling `send(packet, target)` from now on."""
+        self._send[row] = send
+        self._target[row] = target
 
     def resume(self, row: int, now: float) -> None:
         """Continue after a pause: the timestamp is moved by the time that has passed, and the packet is marked."""
@@ -165,14 +167,14 @@ class Sender:
         self.last_sent[rows] = now
         self.packets[rows] += 1
         self.octets[rows] += octets
-        send, address = self._send, self._address
+        send, target = self._send, self._target
         for row, packet in zip(rows.tolist(), buffer.views, strict=False):
             try:
-                send[row](packet, address[row])
+                send[row](packet, target[row])
             except OSError:  # full buffer, no route, ICMP error of an earlier packet: one packet is lost, RTP lives on
                 self.failed[row] += 1
 
 
-def _nowhere(packet: memoryview, address: Address) -> int:
+def _nowhere(packet: memoryview, target: Address | int) -> int:
     """Stand in for the socket of a row without a stream."""
     return len(packet)

@@ -4,8 +4,8 @@ Everything that happens per packet is done for all streams at once with numpy; P
 and over what is rare (new sources, RTCP, holes that cross the end of a ring). The order of a tick is `receive`,
 `playout`, the engine's mixing, `send`, `rtcp`, `events`.
 
-Symmetric RTP (RFC 4961): packets are sent to where the remote's come from, whatever its SDP said. The first sender
-is latched; another one is heard only once the first fell silent, unless it is the signalled one.
+Left to others: where packets come from and go to (`sources`), what sequence numbers tell (`reception`), when samples
+are played (`jitter`), packets out (`sending`) and reports (`reports`).
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ import numpy.typing as npt
 from .codecs import Codec, codec
 from .errors import StreamError, UnknownObject
 from .jitter import JitterBuffer
-from .net import Address, DatagramReader, PortAllocator, Received, discard_pending, socket_address
+from .net import DatagramReader, PortAllocator, Received, can_disconnect, discard_pending
 from .packet import FIRST_RTCP_TYPE, LAST_RTCP_TYPE, ParsedBatch, parse_batch
 from .reception import Reception
 from .reports import Reporter
 from .resample import Resampler
 from .rtcp import MalformedRTCP, parse_compound
 from .sending import Sender, groups
+from .sources import Sources
 from .stream import (
     FRAMES_PER_SECOND,
     FirstPacket,
@@ -57,8 +58,6 @@ __all__ = [
 TICK: Final = 0.02
 MAX_ROUNDS: Final = 32
 """Datagrams that one socket may have read in one `receive`; a flood waits in the kernel and is dropped there."""
-RELATCH_AFTER: Final = 0.5
-"""Seconds that the latched source must be silent before a stranger may take its place."""
 COMFORT_NOISE_TYPE: Final = 13
 NO_TYPE: Final = 255
 
@@ -100,6 +99,8 @@ class StreamTable:
         self._sender: Final = Sender(capacity, random)
         name = cname or f"{random.getrandbits(96):024x}"
         self._reporter: Final = Reporter(capacity, random, self._reception, self._sender, name, wall_clock_offset)
+        lock = can_disconnect() and not portable
+        self._sources: Final = Sources(capacity, self._reader, self._sender, self._reporter, lock)
         self._capacity: Final = capacity
         self._transports: Final[dict[int, _Transport]] = {}
         self._last_transport_id = 0
@@ -109,7 +110,6 @@ class StreamTable:
         self._codecs: Final[list[Codec]] = []
         self._buffers: Final[dict[int, JitterBuffer]] = {}
         self._resamplers: Final[dict[tuple[int, int], Resampler]] = {}
-        self._latched: Final[list[Address | None]] = [None] * capacity
         self._payload_type: Final = np.full(capacity, NO_TYPE, np.uint8)
         self._event_type: Final = np.full(capacity, NO_TYPE, np.uint8)
         self._codec_index: Final = np.zeros(capacity, np.int64)
@@ -117,7 +117,6 @@ class StreamTable:
         self._mixer_rate: Final = np.zeros(capacity, np.int64)
         self._receives: Final = np.zeros(capacity, np.bool_)
         self._sends: Final = np.zeros(capacity, np.bool_)
-        self._last_arrival: Final = np.full(capacity, -np.inf)
         self._checked_at: Final = np.full(capacity, -np.inf)
         self._check_due: Final = np.full(capacity, np.inf)
         self._row_cache: Final[dict[tuple[int, bool], IntArray]] = {}
@@ -161,14 +160,14 @@ class StreamTable:
         transport.row = row
         self._streams[row] = _Stream(transport, config)
         self._reception.open(row, found.clock_rate)
-        self._sender.open(row, transport.rtp.sendto)
+        self._sender.open(row)
         self._reporter.open(row, transport.rtcp.sendto, now)
-        self._last_arrival[row] = -np.inf
         self._configure(row, config, None)
         self._begin_checks(row, config, now)
-        for key, sock in ((2 * row, transport.rtp), (2 * row + 1, transport.rtcp)):
-            discard_pending(sock)
-            self._reader.watch(sock, key)
+        discard_pending(transport.rtp)
+        discard_pending(transport.rtcp)
+        self._sources.open(row, transport_id, transport.rtp, config)
+        self._reader.watch(transport.rtcp, 2 * row + 1)
         return row
 
     def update(self, row: int, config: StreamConfig, now: float) -> None:
@@ -177,6 +176,7 @@ class StreamTable:
         config.check()
         before = stream.config
         self._configure(row, config, before)
+        self._sources.follow(row, config)
         stream.config = config
         if _checks(config) != _checks(before):
             self._begin_checks(row, config, now)
@@ -190,9 +190,9 @@ class StreamTable:
     def remove(self, row: int, now: float) -> None:
         """End a stream with an RTCP BYE; its transport can carry another."""
         stream = self._stream(row)
-        self._reader.forget(stream.transport.rtp)
         self._reader.forget(stream.transport.rtcp)
         self._reporter.close(row, now)
+        self._sources.close(row)
         del self._streams[row]
         stream.transport.row = None
         self._receives[row] = self._sends[row] = False
@@ -216,9 +216,6 @@ class StreamTable:
     def _configure(self, row: int, config: StreamConfig, before: StreamConfig | None) -> None:
         """Set the arrays of the row; `before` is what they were set by, None for a new stream."""
         found = codec(config.codec)
-        if before is None or _remote(config) != _remote(before):
-            self._latched[row] = None
-            self._direct(row, socket_address(config.remote_address, config.remote_rtp_port), config.remote_rtcp_port)
         if before is None or _coding(config) != _coding(before):
             self._sender.configure(row, found, config.payload_type, config.ptime_ms)
         if found not in self._codecs:
@@ -245,11 +242,6 @@ class StreamTable:
                     self._resamplers[pair] = Resampler(*pair, self._capacity)
                 self._resamplers[pair].reset(np.array([row]))
 
-    def _direct(self, row: int, address: Address, rtcp_port: int | None = None) -> None:
-        """Send to this address; RTCP goes to `rtcp_port`, None is the next port."""
-        self._sender.direct(row, address)
-        self._reporter.direct(row, (address[0], rtcp_port or min(address[1] + 1, 65535), *address[2:]))
-
     # --- the tick -----------------------------------------------------------------------------------------------------
 
     def receive(self, now: float) -> None:
@@ -259,6 +251,7 @@ class StreamTable:
             if not received.keys:
                 break
             self._take(received, now)
+        self._sources.review(now)
 
     def playout(self, now: float, mixer_rate: int) -> tuple[IntArray, SampleArray]:
         """Play 20 ms of every stream that receives and has this mixer rate; call once per rate and tick.
@@ -300,7 +293,9 @@ class StreamTable:
         """Return what happened since the last call."""
         for row in np.flatnonzero(self._check_due <= now).tolist():
             self._check_media(row, now)
-        events = self._events.copy()
+        # An address comes before what came from it.
+        events = [*self._sources.events, *self._events]
+        self._sources.events.clear()
         self._events.clear()
         return events
 
@@ -334,10 +329,7 @@ class StreamTable:
         audio = kind == self._payload_type[rows]
         known = audio | (kind == self._event_type[rows]) | (kind == COMFORT_NOISE_TYPE)
         welcome = batch.valid & known & ~control
-        latched = self._latched
-        for index, (row, source) in enumerate(zip(rows.tolist(), received.sources, strict=True)):
-            if latched[row] != source and welcome[index]:
-                welcome[index] = self._admit(row, source, now)
+        self._sources.admit(rows, received.sources, welcome, now)
         if welcome.all():
             self._take_rtp(rows, received, batch, slice(None), audio, now)
         else:
@@ -359,7 +351,7 @@ class StreamTable:
         verdict = self._reception.arrive(
             rows, batch.sequence[chosen], timestamp, batch.ssrc[chosen], length, audio, now
         )
-        self._last_arrival[rows] = now
+        self._sources.last_arrival[rows] = now
         played = audio & verdict.accepted & self._receives[rows] & (length > 0)
         if verdict.restarted.any():
             for rate, buffer in self._buffers.items():
@@ -387,25 +379,6 @@ class StreamTable:
         if not heard.all():
             self._reception.discarded[rows[~heard]] += 1
 
-    def _admit(self, row: int, source: Address, now: float) -> bool:
-        """Decide on a packet of a source that is not the latched one."""
-        stream = self._streams[row]
-        latched = self._latched[row]
-        signalled = socket_address(stream.config.remote_address, stream.config.remote_rtp_port)
-        if source != signalled:
-            silent = now - self._last_arrival[row] >= RELATCH_AFTER
-            if not stream.config.latch_source or (latched is not None and not silent):
-                return False
-        first = self._last_arrival[row] == -np.inf
-        self._latched[row] = source
-        transport_id = stream.transport.info.id
-        if source != (latched or signalled):
-            self._direct(row, source)
-            self._events.append(RemoteAddressChanged(row, transport_id, source[0], source[1]))
-        if first:
-            self._events.append(FirstPacket(row, transport_id, source[0], source[1]))
-        return True
-
     def _take_rtcp(self, row: int, data: bytes, now: float) -> None:
         try:
             packets = parse_compound(data)
@@ -423,7 +396,7 @@ class StreamTable:
 
     def _check_media(self, row: int, now: float) -> None:
         stream = self._streams[row]
-        arrived = float(self._last_arrival[row])
+        arrived = float(self._sources.last_arrival[row])
         if arrived < self._checked_at[row] and stream.config.direction == "sendrecv":
             self._events.append(NoMedia(row, stream.transport.info.id, arrived > -np.inf))
         self._checked_at[row] = now
@@ -462,10 +435,6 @@ class StreamTable:
         """Return the SSRC of what we send."""
         self._stream(row)
         return int(self._sender.ssrc[row])
-
-
-def _remote(config: StreamConfig) -> tuple[str, int, int | None]:
-    return config.remote_address, config.remote_rtp_port, config.remote_rtcp_port
 
 
 def _coding(config: StreamConfig) -> tuple[str, int, int]:
