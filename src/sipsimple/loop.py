@@ -210,3 +210,11 @@ def run_in_loop(function: Callable[..., object], *args: Any) -> None:
         function(*args)
     else:
         loop.call_soon_threadsafe(function, *args)
+
+
+def run_in_loop_or_now(function: Callable[..., object], *args: Any) -> None:
+    """As `run_in_loop`, but where nothing runs the middleware the function is called now, in this thread."""
+    if _Bound.loop is None:
+        function(*args)
+    else:
+        run_in_loop(function, *args)

@@ -14,6 +14,7 @@ from sipsimple.loop import (
     bound_loop,
     in_loop_thread,
     run_in_loop,
+    run_in_loop_or_now,
     unbind_loop,
 )
 
@@ -185,6 +186,16 @@ def test_the_door_leads_to_the_loop_thread(loop_thread):
     assert bound_loop() is loop_thread.loop
     assert not in_loop_thread()
     assert in_loop(in_loop_thread).wait(10) is True
+
+
+def test_what_needs_no_loop_is_called_in_it_when_there_is_one():
+    calls: list[bool] = []
+    run_in_loop_or_now(lambda: calls.append(in_loop_thread()))
+    thread = LoopThread()
+    thread.start()
+    run_in_loop_or_now(lambda: calls.append(in_loop_thread()))
+    thread.stop()
+    assert calls == [False, True]
 
 
 def test_in_the_loop_thread_the_call_is_made_at_once(loop_thread):

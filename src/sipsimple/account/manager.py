@@ -14,7 +14,7 @@ from sipsimple.account.base import BaseAccount
 from sipsimple.configuration import ConfigurationManager
 from sipsimple.configuration.settings import SIPSimpleSettings
 from sipsimple.engine import Engine
-from sipsimple.loop import Result, TaskOwner, run_in_loop
+from sipsimple.loop import Result, TaskOwner, run_in_loop, run_in_loop_or_now
 from sipsimple.notification import IObserver, Notification, NotificationCenter, TimestampedNotificationData
 from sipsimple.singleton import Singleton
 
@@ -226,7 +226,8 @@ class AccountManager(metaclass=Singleton):
             self._choose_default(account)
 
     def _post(self, name: str, **attributes: Any) -> None:
-        NotificationCenter().post_notification(name, self, TimestampedNotificationData(**attributes))
+        data = TimestampedNotificationData(**attributes)
+        run_in_loop_or_now(NotificationCenter().post_notification, name, self, data)
 
     # What others tell
 

@@ -17,14 +17,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
 from sipsimple.configuration.errors import ObjectNotFoundError
 from sipsimple.configuration.manager import ConfigurationManager
 from sipsimple.configuration.setting import ModifiedValue, Setting, SettingsObjectID
+from sipsimple.loop import run_in_loop_or_now
 from sipsimple.notification import NotificationCenter, TimestampedNotificationData
 
 G = TypeVar("G", bound="SettingsGroup")
+
+_Walk: TypeAlias = "list[tuple[str, Setting[Any], _Container]]"
 
 log = logging.getLogger(__name__)
 
@@ -211,7 +214,8 @@ class SettingsObject(_Container, metaclass=SettingsObjectMeta):
         """Store what changed, and post `CFGSettingsObjectDidChange`; nothing happens when nothing changed.
 
         A failure of the storage is posted first, as `CFGManagerSaveFailed`; the change counts all the same. Raises
-        TypeError for a value whose type has no stored form. May be called from any thread.
+        TypeError for a value whose type has no stored form. May be called from any thread; the notifications are
+        posted in the loop thread when there is one.
         """
         manager = ConfigurationManager()
         failure: Exception | None = None
@@ -237,11 +241,14 @@ class SettingsObject(_Container, metaclass=SettingsObjectMeta):
                 manager.save()
             except Exception as error:  # noqa: BLE001  # backends are foreign code; the failure is posted
                 failure = error
+        run_in_loop_or_now(self._report_change, pending, modified, failure)
+
+    def _report_change(self, changes: _Walk, modified: dict[str, ModifiedValue], failure: Exception | None) -> None:
         if failure is not None:
             self._report_failure(failure, modified)
         data = TimestampedNotificationData(modified=modified)
         NotificationCenter().post_notification("CFGSettingsObjectDidChange", sender=self, data=data)
-        for _, setting, container in pending:
+        for _, setting, container in changes:
             setting.settle(container)
 
     def delete(self) -> Any:
@@ -265,7 +272,7 @@ class SettingsObject(_Container, metaclass=SettingsObjectMeta):
                 failure = error
             else:
                 return
-        self._report_failure(failure, {})
+        run_in_loop_or_now(self._report_failure, failure, {})
 
     def clone(self, new_id: str) -> Any:
         raise NotImplementedError("clone() is not part of this API")
