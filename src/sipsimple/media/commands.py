@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from .errors import MediaError
-    from .streams import StreamConfig
+    from .stream import StreamConfig
 
 DEVICE_SLOT: Final = 0
 SYSTEM_DEFAULT: Final = "system_default"

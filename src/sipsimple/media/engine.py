@@ -22,7 +22,7 @@ from .devices import SoundDevices, list_devices
 from .errors import CommandError, DeviceError, MediaError, UnknownObject
 from .files import FileWorker, Recorder
 from .mixer import Mixer
-from .streams import FirstPacket, NoMedia, RemoteAddressChanged, RemoteBye, StreamTable
+from .streams import FirstPacket, NoMedia, RemoteAddressChanged, RemoteBye, StreamEvent, StreamTable
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class Engine:
         self._now = now
         self.settle()
         self.statistics["ticks"] += 1
-        rates = {stream.desk.mixer.sample_rate for stream in self._streams.values()}
+        rates = {desk.mixer.sample_rate for desk in self._desks.values() if desk.stream_count}
         self._table.receive(now)
         for rate in rates:
             self._take_in(rate, now)
@@ -170,9 +170,9 @@ class Engine:
             return [(desks[0], slice(None))]
         return [(desk, self._mixer_of_row[rows] == desk.mixer.id) for desk in desks]
 
-    def _pass_on(self, event: object) -> None:
-        stream = self._stream_at.get(event.row)  # type: ignore[attr-defined]
-        if stream is None or stream.transport != event.transport_id:  # type: ignore[attr-defined]
+    def _pass_on(self, event: StreamEvent) -> None:
+        stream = self._stream_at.get(event.row)
+        if stream is None or stream.transport != event.transport_id:
             return
         match event:
             case FirstPacket(address=address, port=port):

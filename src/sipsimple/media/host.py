@@ -19,11 +19,13 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .commands import Command, EngineDied, Event, Reply
-from .engine import Engine
 from .errors import EngineStopped
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +141,9 @@ class ThreadHost:
 
     def _run(self) -> None:
         try:
+            # With it comes numpy; whoever only talks to the engine does without.
+            from .engine import Engine
+
             engine = Engine(
                 self._emit,
                 self._wake,

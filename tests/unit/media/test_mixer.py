@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from sipsimple.media.errors import SlotError, UnknownObject
@@ -221,6 +221,67 @@ def test_nested_bridges_sound_like_one_bridge_in_the_same_tick(tree_and_count, d
     mixer.mix()
     expected = np.clip(levels.sum() - levels, -32_768, 32_767)
     assert mixer.sinks[1 : leaves + 1, 0].tolist() == expected.tolist()
+
+
+class Reference:
+    """What a slot hears, by the definition: connections and bridges one by one, ports by recursion."""
+
+    def __init__(self, sources, ports, connections, bridges, volumes):
+        self.sources, self.ports, self.connections, self.bridges = sources, ports, connections, bridges
+        self.volumes = volumes
+        self.asked = []
+
+    def heard(self, slot):
+        total = sum(self.said(src) for src, dst in self.connections if dst == slot)
+        for members in self.bridges:
+            for number, (_, consumer) in enumerate(members):
+                if consumer == slot:
+                    others = [producer for n, (producer, _) in enumerate(members) if n != number]
+                    total += sum(self.said(producer) for producer in others if producer is not None)
+        return total
+
+    def said(self, slot):
+        assume(slot not in self.asked)  # cycles are another story
+        self.asked.append(slot)
+        volume = self.volumes.get(slot, 100)
+        value = self.heard(slot) if slot in self.ports else self.sources[slot]
+        value = (value * volume + 50) // 100
+        self.asked.pop()
+        return value if slot in self.ports else max(-32_768, min(32_767, value))
+
+
+@st.composite
+def topologies(draw):
+    slots = range(1, 9)
+    ports = draw(st.sets(st.sampled_from(slots), max_size=5))
+    connections = draw(st.sets(st.tuples(st.sampled_from(slots), st.sampled_from(slots)), max_size=8))
+    end = st.none() | st.sampled_from(slots)
+    bridges = draw(st.lists(st.lists(st.tuples(end, end), max_size=5), max_size=3))
+    volumes = draw(st.dictionaries(st.sampled_from(slots), st.integers(0, 300), max_size=3))
+    return ports, connections, bridges, volumes
+
+
+@given(topologies(), st.lists(samples, min_size=9, max_size=9))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+def test_any_topology_without_cycles_is_mixed_by_the_definition(topology, levels):
+    ports, connections, bridges, volumes = topology
+    mixer = Mixer(1, RATE, 20)
+    for slot in range(1, 9):
+        mixer.add_slot(slot, port=slot in ports)
+        if slot not in ports:
+            mixer.sources[slot] = levels[slot]
+    for pair in connections:
+        mixer.connect(*pair)
+    for bridge, members in enumerate(bridges):
+        mixer.create_bridge(bridge)
+        for member, ends in enumerate(members):
+            mixer.add_member(bridge, member, *ends)
+    for slot, volume in volumes.items():
+        mixer.set_volume(slot, volume)
+    mixer.mix()
+    reference = Reference(levels, ports, connections, bridges, volumes)
+    for slot in set(range(1, 9)) - ports:
+        assert heard(mixer, slot) == max(-32_768, min(32_767, reference.heard(slot)))
 
 
 def test_a_thousand_bridges_in_a_bridge_need_a_fixed_number_of_steps():
