@@ -36,6 +36,16 @@ SINGLE: Final = frozenset(
 )
 """Headers whose grammar has no list: a second one leaves open which is meant."""
 
+OPTIONAL: Final = {
+    "Max-Forwards": "max_forwards",
+    "Expires": "expires",
+    "Content-Type": "content_type",
+    "Content-Length": "content_length",
+    "Route": "routes",
+    "Record-Route": "record_routes",
+}
+"""Headers that a message may have or not, and the attribute that reads each."""
+
 
 def validate(message: Message) -> None:
     """Check all that the layers above rely on; afterwards no property of the message raises.
@@ -45,19 +55,19 @@ def validate(message: Message) -> None:
     """
     if message.version != SIP_VERSION:
         raise MalformedMessage(f"{message.version} is not spoken here", status=505)
-    _check_presence(message)
+    present = _check_presence(message)
     sequence_number, method = message.cseq
     if isinstance(message, Request):
         if method != message.method:
             raise MalformedMessage(f"CSeq {sequence_number} is for {method}, the request is {message.method}")
         if message.uri.headers:
             raise MalformedMessage("a Request-URI has no headers")
-    _touch(message)
-    if (message.content_length or 0) > len(message.body):
+    _touch(message, present)
+    if "Content-Length" in present and (message.content_length or 0) > len(message.body):
         raise MalformedMessage(f"the body has {len(message.body)} bytes, not {message.content_length}")
 
 
-def _check_presence(message: Message) -> None:
+def _check_presence(message: Message) -> set[str]:
     seen: set[str] = set()
     for name, _ in message.headers:
         if name in seen and name in SINGLE:
@@ -66,21 +76,16 @@ def _check_presence(message: Message) -> None:
     for name in MANDATORY:
         if name not in seen:
             raise MalformedMessage(f"there is no {name}")
+    return seen
 
 
-def _touch(message: Message) -> None:
-    _ = (
-        message.via,
-        message.from_,
-        message.to,
-        message.call_id,
-        message.max_forwards,
-        message.expires,
-        message.content_type,
-        message.content_length,
-        message.routes,
-        message.record_routes,
-    )
-    contacts = message.contacts
-    if len(contacts) > 1 and any(contact.uri is None for contact in contacts):
-        raise MalformedMessage("the wildcard contact stands alone")
+def _touch(message: Message, present: set[str]) -> None:
+    _ = message.via, message.from_, message.to, message.call_id
+    # Asking for what is not there costs a search through all headers, for every message.
+    for name, attribute in OPTIONAL.items():
+        if name in present:
+            getattr(message, attribute)
+    if "Contact" in present:
+        contacts = message.contacts
+        if len(contacts) > 1 and any(contact.uri is None for contact in contacts):
+            raise MalformedMessage("the wildcard contact stands alone")
