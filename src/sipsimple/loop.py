@@ -154,7 +154,6 @@ class LoopThread:
 
         Stopping twice, or before the start, is fine.
         """
-        unbind_loop(self.loop)
         if self._thread.ident is None:
             self.loop.close()
             return
@@ -162,6 +161,8 @@ class LoopThread:
             self.loop.call_soon_threadsafe(self.loop.stop)
         if threading.current_thread() is not self._thread:
             self._thread.join(LOOP_STOP_TIMEOUT)
+        # In the loop thread nobody waits for the end; whoever comes in now has to find the door closed.
+        unbind_loop(self.loop)
 
 
 async def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:

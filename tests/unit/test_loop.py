@@ -233,6 +233,13 @@ async def test_the_loop_of_the_caller_can_be_bound():
     assert not in_loop_thread()
 
 
+async def say_goodbye(to):
+    try:
+        await asyncio.Event().wait()
+    finally:
+        run_in_loop(lambda: to.append(in_loop_thread()))
+
+
 def test_stopping_ends_tasks_and_may_be_repeated():
     thread = LoopThread()
     thread.start()
@@ -247,8 +254,12 @@ def test_stopping_ends_tasks_and_may_be_repeated():
     owner = TaskOwner("owner")
     in_loop(lambda: owner.spawn(work())).wait(10)
     in_loop(lambda: None).wait(10)
+    # What ends may still use the door.
+    last = []
+    in_loop(lambda: owner.spawn(say_goodbye(last))).wait(10)
     thread.stop()
     assert ended.is_set()
+    assert last == [True]
     assert thread.loop.is_closed()
     thread.stop()
     with pytest.raises(RuntimeError, match="nothing runs"):
