@@ -122,6 +122,11 @@ class AudioTransport(SlotOwner):
             direction = "sendrecv" if willing else "sendonly"
         return formats.with_direction(self._local_media, direction)
 
+    def can_use(self, remote_sdp: Any, sdp_index: int) -> bool:
+        """True when we have a codec in common with the media at `sdp_index`."""
+        local_sdp = SDPSession("0.0.0.0", media=[self._local_media] * (sdp_index + 1))
+        return formats.agree(local_sdp, remote_sdp, sdp_index) is not None
+
     def start(
         self,
         local_sdp: Any,

@@ -132,6 +132,11 @@ class MediaClient(metaclass=Singleton):
         if host is not None:
             host.stop()
 
+    def devices(self) -> commands.DeviceNames:
+        """The sound devices of the system, the default ones first; blocks while the system is asked."""
+        names: commands.DeviceNames = self.call(commands.ListDevices(), DEVICE_TIMEOUT)
+        return names
+
     def new_id(self) -> int:
         return next(self._ids)
 

@@ -29,6 +29,7 @@ class SlotOwner:
         self._mixer = mixer
         self._client: MediaClient = mixer.client
         self._slot: int | None = None
+        self._last_slot: int | None = None
         self._release: weakref.finalize[[int, commands.Command | None], Any] | None = None
 
     @property
@@ -41,12 +42,17 @@ class SlotOwner:
         return self._slot
 
     @property
+    def last_slot(self) -> int | None:
+        """The slot that this occupies, or occupied last."""
+        return self._last_slot
+
+    @property
     def is_active(self) -> bool:
         return self._slot is not None
 
     def _occupy(self, slot: int, leaving: commands.Command | None) -> None:
         """Own the slot from now on; `leaving` is the command that frees it."""
-        self._slot = slot
+        self._slot = self._last_slot = slot
         self._release = weakref.finalize(self, self._mixer.release_slot, slot, leaving)
         self._release.atexit = False
 

@@ -1,0 +1,413 @@
+"""Audio over RTP as a stream of a session, and as a port of audio bridges.
+
+The stream opens its ports when it is initialised, starts when both descriptions are known, and from then on takes
+part in its own `bridge`, where the sound device is. On local hold it leaves the bridge, so that the local party neither
+hears nor is heard; on remote hold it stays, so that music from there is heard.
+
+Neither SRTP nor ICE is spoken: a peer that demands SRTP is refused, and an account that demands it gets no stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from zope.interface import implementer
+
+from sipsimple.audio import AudioBridge, AudioDevice, IAudioPort
+from sipsimple.audio.port import post, slots_changed
+from sipsimple.configuration.settings import SIPSimpleSettings
+from sipsimple.core import AudioTransport, Engine, PJSIPError, RTPTransport, SDPMediaStream, SIPCoreError
+from sipsimple.core.media import MediaClient
+from sipsimple.core.media.formats import direction_of
+from sipsimple.loop import Result, TaskOwner, run_in_loop
+from sipsimple.notification import IObserver, Notification, NotificationCenter
+from sipsimple.streams.interface import IMediaStream, InvalidStreamError, UnknownStreamError
+from sipsimple.streams.recording import StreamRecording, recording_path
+from sipsimple.streams.registry import MediaStreamRegistrar
+
+SRTP_MANDATORY: Final = "mandatory"
+NEGOTIATED_STATES: Final = ("INITIALIZED", "WAIT_ICE", "ESTABLISHED")
+
+
+@implementer(IMediaStream, IAudioPort, IObserver)
+class AudioStream(metaclass=MediaStreamRegistrar):
+    """An audio stream of a session.
+
+    `state` is one of NULL, INITIALIZING, INITIALIZED, ESTABLISHED, ENDED. Raises RuntimeError when the application has
+    no voice mixer yet.
+    """
+
+    type = "audio"
+    priority = 1
+    hold_supported = True
+
+    def __init__(self, account: Any) -> None:
+        mixer = MediaClient().voice_mixer
+        if mixer is None:
+            raise RuntimeError("there is no audio mixer for the stream: start SIPApplication first")
+        self.account = account
+        self.session: Any = None
+        self.index: int | None = None
+        self.mixer = mixer
+        self.bridge = AudioBridge(mixer)
+        self.device = AudioDevice(mixer)
+        self.bridge.add(self.device)
+        self.state = "NULL"
+        self.on_hold_by_local = False
+        self.on_hold_by_remote = False
+        self._wants_hold = False
+        self._muted = False
+        self._offer: tuple[Any, int] | None = None
+        self._transport: RTPTransport | None = None
+        self._audio: AudioTransport | None = None
+        self._recording: StreamRecording | None = None
+        self._tasks = TaskOwner("AudioStream")
+
+    @classmethod
+    def new_from_sdp(cls, account: Any, remote_sdp: Any, stream_index: int) -> AudioStream | None:
+        """A stream for an audio media that is offered over plain RTP; raises InvalidStreamError for what we refuse."""
+        media = remote_sdp.media[stream_index]
+        if media.media != "audio":
+            raise UnknownStreamError(f"{media.media} is not audio")
+        if media.transport != "RTP/AVP":
+            raise InvalidStreamError(f"audio over {media.transport} is not supported, only RTP/AVP")
+        if account.rtp.srtp_encryption == SRTP_MANDATORY:
+            raise InvalidStreamError("the account demands SRTP")
+        stream = cls(account)
+        stream._offer = (remote_sdp, stream_index)
+        return stream
+
+    # What it knows
+
+    @property
+    def on_hold(self) -> bool:
+        return self.on_hold_by_local or self.on_hold_by_remote
+
+    @property
+    def consumer_slot(self) -> int | None:
+        """The slot whose sound is sent to the remote, None unless established."""
+        return self._audio.slot if self._audio is not None and self.state == "ESTABLISHED" else None
+
+    @property
+    def producer_slot(self) -> int | None:
+        """The slot of what the remote sends, None unless established, and when `muted`."""
+        return None if self._muted else self.consumer_slot
+
+    @property
+    def muted(self) -> bool:
+        """True when what the remote sends is not heard."""
+        return self._muted
+
+    @muted.setter
+    def muted(self, muted: bool) -> None:
+        if not isinstance(muted, bool):
+            raise ValueError(f"muted is True or False, not {muted!r}")  # noqa: TRY004  # the contract's choice
+        old = self.producer_slot
+        self._muted = muted
+        if self.producer_slot != old:
+            slots_changed(self, producer=(old, self.producer_slot))
+
+    @property
+    def codec(self) -> str | None:
+        """The negotiated encoding name, None before the start and after the end."""
+        return self._audio.codec if self._audio is not None else None
+
+    @property
+    def sample_rate(self) -> int | None:
+        """The sampling rate of the codec in Hz, None before the start and after the end."""
+        return self._audio.sample_rate if self._audio is not None else None
+
+    @property
+    def statistics(self) -> dict[str, Any] | None:
+        """See `AudioTransport.statistics`."""
+        return self._audio.statistics if self._audio is not None else None
+
+    @property
+    def srtp_active(self) -> bool:
+        return self._transport is not None and self._transport.srtp_active
+
+    @property
+    def ice_active(self) -> bool:
+        return self._transport is not None and self._transport.ice_active
+
+    @property
+    def local_rtp_address(self) -> str | None:
+        return self._transport.local_rtp_address if self._transport is not None else None
+
+    @property
+    def local_rtp_port(self) -> int | None:
+        return self._transport.local_rtp_port if self._transport is not None else None
+
+    @property
+    def remote_rtp_address_sdp(self) -> str | None:
+        return self._transport.remote_rtp_address_sdp if self._transport is not None else None
+
+    @property
+    def remote_rtp_port_sdp(self) -> int | None:
+        return self._transport.remote_rtp_port_sdp if self._transport is not None else None
+
+    @property
+    def remote_rtp_address_received(self) -> str | None:
+        return self._transport.remote_rtp_address_received if self._transport is not None else None
+
+    @property
+    def remote_rtp_port_received(self) -> int | None:
+        return self._transport.remote_rtp_port_received if self._transport is not None else None
+
+    @property
+    def remote_rtp_address(self) -> str | None:
+        """Where we send to: the address of the description, or the one that ICE chose."""
+        return self.remote_rtp_address_received if self.ice_active else self.remote_rtp_address_sdp
+
+    @property
+    def remote_rtp_port(self) -> int | None:
+        return self.remote_rtp_port_received if self.ice_active else self.remote_rtp_port_sdp
+
+    @property
+    def local_rtp_candidate_type(self) -> str | None:
+        return self._transport.local_rtp_candidate_type if self._transport is not None else None
+
+    @property
+    def remote_rtp_candidate_type(self) -> str | None:
+        return self._transport.remote_rtp_candidate_type if self._transport is not None else None
+
+    @property
+    def recording_active(self) -> bool:
+        return self._recording is not None
+
+    @property
+    def recording_filename(self) -> str | None:
+        """The full path of the file that is recorded, None when none is."""
+        return self._recording.filename if self._recording is not None else None
+
+    # What the session does with it
+
+    def initialize(self, session: Any, direction: str) -> None:
+        """Open the ports; raises RuntimeError when that was done before."""
+        self._expect("initialize", "NULL")
+        self.state = "INITIALIZING"
+        self.session = session
+        run_in_loop(self._spawn, self._initialize, direction)
+
+    def _spawn(self, function: Callable[..., Any], *args: Any) -> None:
+        self._tasks.spawn(function(*args))
+
+    async def _initialize(self, direction: str) -> None:
+        try:
+            if self.account.rtp.srtp_encryption == SRTP_MANDATORY:
+                raise SIPCoreError("the account demands SRTP, which is not supported")
+            engine = Engine()
+            self._transport = RTPTransport(engine.ip_address if engine.is_running else None)
+            await self._transport.open()
+            self._audio = self._make_audio(direction)
+        except SIPCoreError as error:
+            self._fail(str(error))
+        else:
+            self.state = "INITIALIZED"
+            post("MediaStreamDidInitialize", self)
+
+    def _make_audio(self, direction: str) -> AudioTransport:
+        assert self._transport is not None  # opened by the caller
+        codecs = self.account.rtp.audio_codec_list or SIPSimpleSettings().rtp.audio_codec_list
+        remote_sdp, index = self._offer if self._offer is not None and direction == "incoming" else (None, 0)
+        audio = AudioTransport(self.mixer, self._transport, remote_sdp, index, codecs=list(codecs))
+        NotificationCenter().add_observer(self, sender=audio)
+        return audio
+
+    def get_local_media(self, for_offer: bool) -> SDPMediaStream:
+        """Our media with the direction that we want; the negotiation narrows it to what the remote allows."""
+        audio = self._audio
+        if audio is None or self.state not in NEGOTIATED_STATES:
+            raise RuntimeError(f"get_local_media() is for initialized streams, this one is {self.state}")
+        sends = not for_offer or audio.direction in (None, "sendrecv", "sendonly")
+        return audio.get_local_media(True, direction_of(sends, receives=not self._wants_hold))
+
+    def start(self, local_sdp: Any, remote_sdp: Any, stream_index: int) -> None:
+        """Send and receive; raises RuntimeError unless initialized."""
+        self._expect("start", "INITIALIZED")
+        assert self._audio is not None  # made by initialize
+        timeout = int(SIPSimpleSettings().rtp.timeout)
+        try:
+            self._audio.start(local_sdp, remote_sdp, stream_index, timeout, timeout)
+        except SIPCoreError as error:
+            self._fail(str(error))
+            return
+        self.state = "ESTABLISHED"
+        slot = self.consumer_slot
+        slots_changed(self, consumer=(None, slot), producer=(None, self.producer_slot))
+        self._follow_hold()
+        post("MediaStreamDidStart", self)
+
+    def validate_update(self, remote_sdp: Any, stream_index: int) -> bool:
+        """True unless the remote wants a transport or codecs that we do not have."""
+        media = remote_sdp.media[stream_index]
+        if self._audio is None:
+            return False
+        return media.port == 0 or (media.transport == "RTP/AVP" and self._audio.can_use(remote_sdp, stream_index))
+
+    def update(self, local_sdp: Any, remote_sdp: Any, stream_index: int) -> None:
+        """Go on as negotiated anew: in another direction, with another codec or to another place."""
+        audio = self._audio
+        if audio is None or self.state != "ESTABLISHED":
+            return
+        before = (self.remote_rtp_address_sdp, self.remote_rtp_port_sdp, self.codec)
+        try:
+            audio.update(local_sdp, remote_sdp, stream_index)
+        except SIPCoreError as error:
+            self._fail(str(error))
+            return
+        changed = before != (self.remote_rtp_address_sdp, self.remote_rtp_port_sdp, self.codec)
+        if changed:
+            consumer, producer = self.consumer_slot, self.producer_slot
+            slots_changed(self, consumer=(consumer, consumer), producer=(producer, producer))
+        self._follow_hold()
+        if changed:
+            post("AudioStreamDidChangeRTPParameters", self)
+
+    def hold(self) -> None:
+        """Leave the bridge now, and ask for hold in the next description."""
+        if not self._wants_hold:
+            self._wants_hold = True
+            self._take_part(False)
+
+    def unhold(self) -> None:
+        """Ask for the end of hold in the next description; the stream comes back when that is agreed."""
+        self._wants_hold = False
+
+    def deactivate(self) -> None:
+        """RTP has no connection whose loss would have to be expected."""
+
+    def end(self) -> None:
+        """Stop and close; idempotent."""
+        if self.state == "ENDED" and self.session is None:
+            return
+        session, self.session = self.session, None
+        was_initialized = session is not None or self.state != "NULL"
+        self.state = "ENDED"
+        self._tasks.cancel()
+        if was_initialized:
+            run_in_loop(self._end)
+
+    def _end(self) -> None:
+        post("MediaStreamWillEnd", self)
+        if self._recording is not None:
+            self._tasks.spawn(self._end_recorded())
+        else:
+            self._close()
+
+    async def _end_recorded(self) -> None:
+        try:
+            await self._stop_recording()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        audio, transport = self._audio, self._transport
+        slot = audio.slot if audio is not None else None
+        self._audio = self._transport = None
+        if audio is not None:
+            NotificationCenter().discard_observer(self, sender=audio)
+            audio.stop()
+        if transport is not None:
+            transport.close()
+        if slot is not None:
+            slots_changed(self, consumer=(slot, None), producer=(None if self._muted else slot, None))
+        self._take_part(False)
+        if self.device in self.bridge:
+            self.bridge.remove(self.device)
+        post("MediaStreamDidEnd", self)
+
+    def _fail(self, reason: str) -> None:
+        if self.state != "ENDED":
+            self.state = "ENDED"
+            post("MediaStreamDidFail", self, reason=reason)
+
+    def _expect(self, method: str, state: str) -> None:
+        if self.state != state:
+            raise RuntimeError(f"{method}() is for streams in state {state}, this one is {self.state}")
+
+    # Hold
+
+    def _follow_hold(self) -> None:
+        """Tell what the negotiated direction means, and take part in the bridge accordingly."""
+        direction = (self._audio.direction if self._audio is not None else None) or "inactive"
+        local, remote = direction in ("sendonly", "inactive"), direction in ("recvonly", "inactive")
+        changed_local, changed_remote = local != self.on_hold_by_local, remote != self.on_hold_by_remote
+        self.on_hold_by_local, self.on_hold_by_remote = local, remote
+        self._take_part(not local and not self._wants_hold)
+        if changed_local:
+            post("AudioStreamDidChangeHoldState", self, originator="local", on_hold=local)
+        if changed_remote:
+            post("AudioStreamDidChangeHoldState", self, originator="remote", on_hold=remote)
+
+    def _take_part(self, takes_part: bool) -> None:
+        if takes_part:
+            self.bridge.add(self)
+        elif self in self.bridge:
+            self.bridge.remove(self)
+        if self._recording is not None:
+            self._recording.pause(not takes_part or self.on_hold)
+
+    # What the application does with it
+
+    def send_dtmf(self, digit: str) -> None:
+        """Send a digit (0-9, A-D, * or #); raises RuntimeError unless established, SIPCoreError for no digit."""
+        self._expect("send_dtmf", "ESTABLISHED")
+        assert self._audio is not None  # an established stream has one
+        try:
+            self._audio.send_dtmf(digit)
+        except PJSIPError:
+            # Too many digits wait already; who types faster than they can be sent has lost this one.
+            return
+
+    def start_recording(self, filename: str | None = None) -> Result[str]:
+        """Record both sides of the conversation; the result is the path, once the file is open.
+
+        Without a name one is made of the time and the remote party, in the directory of the account. Raises
+        RuntimeError unless established, and while a recording runs.
+        """
+        self._expect("start_recording", "ESTABLISHED")
+        if self._recording is not None:
+            raise RuntimeError(f"the stream is being recorded already, to {self._recording.filename}")
+        path = recording_path(filename, self.account, self.session)
+        self._recording = StreamRecording(self, self.mixer, self.bridge, path)
+        self._recording.pause(self.on_hold or self._wants_hold)
+        started: Result[str] = Result()
+        run_in_loop(self._spawn, self._start_recording, self._recording, started)
+        return started
+
+    async def _start_recording(self, recording: StreamRecording, started: Result[str]) -> None:
+        try:
+            if await recording.start():
+                started.set_result(recording.filename)
+            elif self._recording is recording:
+                self._recording = None
+        finally:
+            started.set_exception(SIPCoreError(f"{recording.filename} is not being recorded"))
+
+    def stop_recording(self) -> Result[None]:
+        """Complete the file; the result is settled when it is complete. Raises RuntimeError when none is recorded."""
+        if self._recording is None:
+            raise RuntimeError("the stream is not being recorded")
+        stopped: Result[None] = Result()
+        run_in_loop(self._spawn, self._stop_recording, stopped)
+        return stopped
+
+    async def _stop_recording(self, stopped: Result[None] | None = None) -> None:
+        recording, self._recording = self._recording, None
+        try:
+            if recording is not None:
+                await recording.stop()
+        finally:
+            if stopped is not None:
+                stopped.set_result(None)
+
+    def handle_notification(self, notification: Notification) -> None:
+        """Hand on what the audio transport tells."""
+        if notification.sender is not self._audio:
+            return
+        if notification.name == "RTPAudioStreamGotDTMF":
+            post("AudioStreamGotDTMF", self, digit=notification.data.digit)
+        elif notification.name == "RTPAudioTransportDidFail":
+            self._fail(notification.data.reason)
