@@ -31,6 +31,7 @@ from sipsimple.sip.transport import (
     Address,
     Destination,
     MessageTooLarge,
+    Security,
     SendError,
     Statistics,
     TraceFunction,
@@ -40,6 +41,7 @@ from sipsimple.sip.transport import (
     TransportName,
     TransportNotListening,
 )
+from sipsimple.sip.transport.address import looks_like_ip
 
 __all__ = ["MAX_UDP_REQUEST_SIZE", "Endpoint", "EndpointUser"]
 
@@ -81,12 +83,12 @@ class Endpoint:
 
     # Transports.
 
-    async def listen(self, transport: TransportName, address: str, port: int) -> int:
-        """Open a transport on an IP literal, one of each family; port 0 takes any free one.
+    async def listen(self, transport: TransportName, address: str, port: int, security: Security | None = None) -> int:
+        """Open a transport on an IP literal, one of each family; port 0 takes any free one. TLS needs `security`.
 
         Returns the port. Raises ListenError, whose text says what to do.
         """
-        return await self.transports.listen(transport, address, port)
+        return await self.transports.listen(transport, address, port, security)
 
     async def close_transport(self, transport: TransportName) -> None:
         """Close a transport in bounded time; the client transactions that use it fail. Idempotent."""
@@ -261,6 +263,9 @@ class Endpoint:
         return destination, request.encode()
 
     def _write_via(self, request: Request, destination: Destination) -> None:
+        if not looks_like_ip(destination.host):
+            # The socket would look the name up, and hold the event loop meanwhile.
+            raise ValueError(f"{destination.host!r} is no IP address: look it up first (RFC 3263)")
         local = self.transports.local_address(destination.transport, destination.host)
         if local is None:
             raise TransportNotListening(destination)

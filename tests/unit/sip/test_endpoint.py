@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sipsimple.sip.errors import MalformedMessage, SIPCoreInvalidStateError
+from sipsimple.sip.errors import LimitReached, MalformedMessage, SIPCoreInvalidStateError
 from sipsimple.sip.layer import tables
 from sipsimple.sip.transaction import State
 from sipsimple.sip.transport import (
@@ -397,3 +397,61 @@ async def test_endpoint_that_is_closed_while_connecting_leaves_nothing_behind(no
         await client.endpoint.close()
         assert not tasks_left()
         assert client.kinds() == []
+
+
+async def test_mistake_over_an_ack_is_reported_and_the_next_request_served():
+    mistakes: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: mistakes.append(context["exception"]))
+    async with peers() as (_, server, destination):
+        server.on_acknowledgement = lambda ack: 1 / 0
+        with BareUDP(destination) as bare:
+            bare.send(wire_request("ACK"))
+            assert (await bare.ask(wire_request())).code == 200
+    assert [type(mistake) for mistake in mistakes] == [ZeroDivisionError]
+
+
+async def test_too_many_client_transactions_are_refused(monkeypatch):
+    monkeypatch.setattr(tables, "MAX_CLIENT_TRANSACTIONS", 1)
+    async with peers() as (client, _, destination):
+        client.endpoint.send_request(make_request(), destination, client)
+        with pytest.raises(LimitReached):
+            client.endpoint.send_request(make_request(), destination, client)
+
+
+async def test_empty_line_keeps_a_binding_alive_over_udp():
+    async with peers() as (client, server, destination):
+        client.endpoint.keep_alive(destination)
+        await until(lambda: server.endpoint.statistics.keep_alives == 1)
+        with pytest.raises(TransportNotListening):
+            client.endpoint.keep_alive(Destination("udp", "::1", 5060))
+
+
+async def test_alarm_rings_unless_it_is_cancelled():
+    async with peers() as (client, _, _destination):
+        rung: list[str] = []
+        endpoint = client.endpoint
+        endpoint.cancel_alarm(endpoint.call_at(endpoint.now() + 0.01, rung.append, "cancelled"))
+        endpoint.call_at(endpoint.now() + 0.02, rung.append, "kept")
+        await until(lambda: bool(rung))
+        assert rung == ["kept"]
+
+
+async def test_acknowledgement_is_repeated_as_it_was():
+    async with peers() as (client, server, destination):
+        ack = make_request("ACK")
+        client.endpoint.send_stateless(ack, destination)
+        client.endpoint.send_stateless(ack, destination)
+        first, second = (await server.next("ack"))[1], (await server.next("ack"))[1]
+        assert first.via.branch == second.via.branch
+
+
+async def test_tls_without_certificates_says_what_is_missing():
+    async with peers() as (client, _, _destination):
+        with pytest.raises(ListenError, match="security"):
+            await client.endpoint.listen("tls", "127.0.0.1", 0)
+
+
+async def test_destination_is_never_looked_up():
+    async with peers() as (client, _, destination):
+        with pytest.raises(ValueError, match="look it up first"):
+            client.endpoint.send_request(make_request(), destination._replace(host="localhost"), client)

@@ -1,4 +1,4 @@
-"""SIP over UDP and TCP (RFC 3261 18)."""
+"""SIP over UDP, TCP and TLS (RFC 3261 18)."""
 
 from sipsimple.sip.transport.address import (
     DEFAULT_PORTS,
@@ -18,6 +18,7 @@ from sipsimple.sip.transport.errors import (
     TransportNotListening,
 )
 from sipsimple.sip.transport.layer import Channel, TransportLayer, TransportUser
+from sipsimple.sip.transport.pool import Security
 from sipsimple.sip.transport.statistics import Statistics, TraceFunction, TraceHook
 from sipsimple.sip.transport.stream import StreamConnection
 
@@ -31,6 +32,7 @@ __all__ = [
     "Destination",
     "ListenError",
     "MessageTooLarge",
+    "Security",
     "SendError",
     "Statistics",
     "StreamConnection",

@@ -25,11 +25,11 @@ class Statistics:
     stray_responses: int = 0
     """Responses that belong to no client transaction."""
     stray_acks: int = 0
-    """ACKs that belong to no server transaction and that the user did not want."""
+    """ACKs that belong to no server transaction and cannot be read."""
     unanswerable: int = 0
-    """Responses for which no way back was found."""
+    """Refusals that could not go out, because the request had no Via."""
     rejected: int = 0
-    """Requests that the endpoint itself refused: 400, 416, 481, 482, 505."""
+    """Requests that the endpoint itself refused: 400, 416, 481, 482, 503, 505, 513."""
     overloaded: int = 0
     """Requests refused with 503 because of `MAX_SERVER_TRANSACTIONS`."""
     send_errors: int = 0
