@@ -19,6 +19,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -234,7 +235,12 @@ def connect(sock: socket.socket, address: Address) -> bool:
 def disconnect(sock: socket.socket) -> None:
     """Undo `connect`, which the socket module cannot; the port stays."""
     unspecified = struct.pack("=H14x", socket.AF_UNSPEC)
-    ctypes.CDLL(None, use_errno=True).connect(sock.fileno(), unspecified, len(unspecified))
+    _libc().connect(sock.fileno(), unspecified, len(unspecified))
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def socket_address(address: str, port: int) -> Address:

@@ -150,7 +150,6 @@ class Sources:
             disconnect(peer.sock)
             self._reader.watch(peer.sock, 2 * row)
             self._sender.direct(row, peer.sock.sendto, peer.signalled)
-            self._lockable_from[row] = np.inf
 
 
 def _remote(config: StreamConfig) -> tuple[str, int, int | None]:

@@ -53,5 +53,5 @@ def test_registry_knows_names_in_any_case():
     assert codec("pcmu").payload_type == 0
     assert codec("PCMA").payload_type == 8
     assert {"PCMU", "PCMA"} <= set(SUPPORTED)
-    with pytest.raises(CodecUnavailable, match="G.729"):
+    with pytest.raises(CodecUnavailable, match=r"G\.729"):
         codec("G.729")

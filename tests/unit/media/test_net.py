@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import select
 import socket
@@ -69,7 +70,7 @@ def test_rtp_gets_even_ports_and_rtcp_the_next_until_all_are_in_use(opened):
         assert rtcp.getsockname()[1] == ports[-1] + 1
     assert sorted(ports) == list(range(span[0], span[1], 2))
     # From a random start, two by two, around the end.
-    assert [(b - a) % 8 for a, b in zip(ports, ports[1:], strict=False)] == [2, 2, 2]
+    assert [(b - a) % 8 for a, b in itertools.pairwise(ports)] == [2, 2, 2]
     with pytest.raises(PortsExhausted) as caught:
         allocator.open_pair("127.0.0.1", span)
     assert (caught.value.first, caught.value.last) == span

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import socket
 import time
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from sipsimple.media.errors import CodecUnavailable, StreamError, UnknownObject
+from sipsimple.media.net import can_disconnect
 from sipsimple.media.packet import RTPPacket
 from sipsimple.media.rtcp import Bye, Report, ReportPacket, SourceDescription, compound, parse_compound
 from sipsimple.media.streams import (
@@ -218,7 +220,7 @@ def test_what_is_sent_is_numbered_and_marked_as_the_rfc_wants(party, remote):
         packets.append(RTPPacket.parse(remote.rtp.recv(2000)))
     assert [packet.marker for packet in packets] == [True, False, False, False, False]
     assert {packet.ssrc for packet in packets} == {party.table.local_ssrc(party.row)}
-    steps = [(b.sequence - a.sequence, b.timestamp - a.timestamp) for a, b in zip(packets, packets[1:], strict=False)]
+    steps = [(b.sequence - a.sequence, b.timestamp - a.timestamp) for a, b in itertools.pairwise(packets)]
     assert steps == [(1, 160)] * 4
 
 
@@ -347,6 +349,105 @@ def test_without_latching_only_the_signalled_source_is_heard(opened, party, remo
     remote.send(party, 1)
     party.receive(0.0, 1)
     assert party.table.events(0.0) == [FirstPacket(party.row, party.transport.id, HOST, remote.port)]
+
+
+def steady(party: Party, remote: Remote, start: float = 0.0) -> float:
+    """Feed the stream until its socket is connected; returns the time."""
+    now = start
+    for number in range(130):
+        now = start + number * TICK
+        remote.send(party, round(now / TICK))
+        party.receive(now, 1)
+        party.play(now)
+    return now
+
+
+def is_connected(party: Party) -> bool:
+    try:
+        party.table._transports[party.transport.id].rtp.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def locked(party, remote):
+    if not can_disconnect():
+        pytest.skip("sockets cannot be disconnected here")
+    party.start(remote.port)
+    now = steady(party, remote)
+    assert is_connected(party)
+    party.table.events(now)
+    return now
+
+
+def test_steady_stream_is_heard_and_answered_through_its_connected_socket(party, remote, locked):
+    remote.send(party, 130)
+    party.receive(locked, 1)
+    party.say(locked, tone(8000, 0))
+    assert RTPPacket.parse(remote.rtp.recv(2000)).payload_type == 0
+    assert party.stats["rx"]["packets_discarded"] == party.stats["rx"]["packets_lost"] == 0
+
+
+def test_connected_socket_does_not_hear_strangers(opened, party, remote, locked):
+    stranger = Remote()
+    opened.append(stranger)
+    stranger.send(party, 131)
+    remote.send(party, 131)
+    party.receive(locked, 1)
+    assert party.table.refused == 0
+    assert party.table.events(locked) == []
+
+
+def test_remote_that_moved_is_followed_once_the_old_address_is_silent(opened, party, remote, locked):
+    moved = Remote()
+    opened.append(moved)
+    party.table.receive(locked + 0.6)
+    assert not is_connected(party)
+    moved.send(party, 160)
+    party.receive(locked + 0.7, 1)
+    events = party.table.events(locked + 0.7)
+    assert events == [RemoteAddressChanged(party.row, party.transport.id, HOST, moved.port)]
+    party.say(locked + 0.7, tone(8000, 0))
+    assert moved.rtp.recv(2000)
+
+
+def test_remote_that_was_silent_for_a_while_is_connected_again(party, remote, locked):
+    party.table.receive(locked + 1.0)
+    assert not is_connected(party)
+    steady(party, remote, locked + 2.0)
+    assert is_connected(party)
+
+
+def test_new_address_frees_a_connected_socket(opened, party, remote, locked):
+    other = Remote()
+    opened.append(other)
+    party.table.update(party.row, StreamConfig(HOST, other.port, "PCMU", 0, 8000), locked)
+    assert not is_connected(party)
+    other.send(party, 0)
+    party.receive(locked, 1)
+    party.say(locked, tone(8000, 0))
+    assert other.rtp.recv(2000)
+
+
+def test_transport_of_a_removed_stream_hears_anybody_again(opened, party, remote, locked):
+    party.table.remove(party.row, locked)
+    assert not is_connected(party)
+    assert party.table._transports[party.transport.id].rtp.getsockname()[1] == party.transport.rtp_port
+    party.expected = 0
+    other = Remote()
+    opened.append(other)
+    party.start(other.port, locked)
+    other.send(party, 0)
+    party.receive(locked, 1)
+
+
+def test_remote_that_closed_its_socket_does_not_disturb(party, remote, locked):
+    remote.rtp.close()
+    for tick in range(5):
+        party.say(locked + tick * TICK, tone(8000, tick))
+        party.table.receive(locked + tick * TICK)
+    assert party.stats["tx"]["packets_discarded"] <= 5
 
 
 def test_new_remote_address_is_followed_and_counting_goes_on(opened, party, remote):
