@@ -5,16 +5,9 @@ such as `SIPSimpleSettings` and the accounts, can be made, read, changed and sav
 """
 
 from sipsimple.configuration.errors import ConfigurationError, ObjectNotFoundError
+from sipsimple.configuration.groups import SettingsGroup, SettingsGroupMeta, group, groups_of, settings_of
 from sipsimple.configuration.manager import ConfigurationManager, DefaultValue
-from sipsimple.configuration.objects import (
-    SettingsGroup,
-    SettingsGroupMeta,
-    SettingsObject,
-    SettingsObjectExtension,
-    group,
-    groups_of,
-    settings_of,
-)
+from sipsimple.configuration.objects import SettingsObject, SettingsObjectExtension
 from sipsimple.configuration.setting import ModifiedValue, Setting, SettingAlias, SettingsObjectID
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Settings in groups, and the objects that hold them: loaded when made, stored by `save()`, one per identity.
+"""Settings objects: loaded when made, stored by `save()`, one per identity.
 
 A settings object is declared as a class whose attributes are settings and groups of settings:
 
@@ -16,129 +16,18 @@ observers of `CFGSettingsObjectDidChange`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from typing import Any, ClassVar, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, TypeAlias, cast
 
 from sipsimple.configuration.errors import ObjectNotFoundError
+from sipsimple.configuration.groups import Container, GroupSlot, groups_of, settings_of
 from sipsimple.configuration.manager import ConfigurationManager
 from sipsimple.configuration.setting import ModifiedValue, Setting, SettingsObjectID
 from sipsimple.loop import run_in_loop_or_now
 from sipsimple.notification import NotificationCenter, TimestampedNotificationData
 
-G = TypeVar("G", bound="SettingsGroup")
-
-_Walk: TypeAlias = "list[tuple[str, Setting[Any], _Container]]"
+_Walk: TypeAlias = "list[tuple[str, Setting[Any], Container]]"
 
 log = logging.getLogger(__name__)
-
-
-class SettingsGroupMeta(type):
-    """The class of all groups: an attribute of a settings object that is one of these classes is a group."""
-
-
-class _GroupSlot:
-    """The attribute that holds a group: read on the class it is the group's class, on an instance its own group."""
-
-    def __init__(self, group: SettingsGroupMeta, name: str) -> None:
-        self.group = group
-        self.name = name
-
-    def __get__(self, obj: object | None, owner: type | None = None) -> Any:
-        if obj is None:
-            return self.group
-        groups: dict[_GroupSlot, SettingsGroup] = obj.__dict__.setdefault("_group_objects", {})
-        if self not in groups:
-            made = self.group()
-            made.__dict__["_parent"] = obj
-            groups.setdefault(self, made)
-        return groups[self]
-
-    def __set__(self, obj: object, value: object) -> None:
-        raise AttributeError(f"{self.name!r} is a group of settings: assign to the settings in it")
-
-
-class _Container:
-    """What groups and settings objects share: they have settings and groups as attributes."""
-
-    def __init_subclass__(cls, **kw: Any) -> None:
-        super().__init_subclass__(**kw)
-        for name, value in list(vars(cls).items()):
-            if isinstance(value, SettingsGroupMeta):
-                setattr(cls, name, _GroupSlot(value, name))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """The stored form of all explicit values, with `DefaultValue` for the others."""
-        state = {name: setting.stored(self) for name, setting in settings_of(type(self))}
-        return state | {name: group.__getstate__() for name, group in self._groups()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Load stored values. What cannot be used is reported with `CFGManagerLoadFailed` and left at its default."""
-        for name, setting in settings_of(type(self)):
-            if name in state:
-                try:
-                    setting.load(self, state[name])
-                except ValueError as error:
-                    self._report(name, error)
-        for name, group in self._groups():
-            stored = state.get(name, {})
-            if isinstance(stored, dict):
-                group.__setstate__(stored)
-            else:
-                self._report(name, ValueError("a group of settings is needed here, not a value"))
-
-    def _report(self, attribute: str, error: ValueError) -> None:
-        log.warning("the stored value of %r in %r is unusable: %s", attribute, self, error)
-        data = TimestampedNotificationData(attribute=attribute, container=self, error=error)
-        NotificationCenter().post_notification("CFGManagerLoadFailed", sender=ConfigurationManager(), data=data)
-
-    def _groups(self) -> Iterator[tuple[str, SettingsGroup]]:
-        for name, _ in groups_of(type(self)):
-            yield name, getattr(self, name)
-
-    def _walk(self, prefix: str = "") -> Iterator[tuple[str, Setting[Any], _Container]]:
-        """Every setting in this container and its groups: its path, the descriptor, and the container that has it."""
-        for name, setting in settings_of(type(self)):
-            yield prefix + name, setting, self
-        for name, group in self._groups():
-            yield from group._walk(f"{prefix}{name}.")
-
-
-class SettingsGroup(_Container, metaclass=SettingsGroupMeta):
-    """A named group of settings; groups may hold groups, and subclasses add settings or replace them."""
-
-    def __repr__(self) -> str:
-        # Not the values: there may be passwords among them.
-        parent = self.__dict__.get("_parent")
-        return f"<{type(self).__name__}>" if parent is None else f"<{type(self).__name__} of {parent!r}>"
-
-
-def group(cls: type[G]) -> G:
-    """Declare a group: `audio = group(AudioSettings)` is `audio = AudioSettings`, in a form that type checkers follow.
-
-    On the class, the attribute is the group's class; on an instance it is the instance's own group.
-    """
-    return cast(G, cls)
-
-
-def settings_of(cls: type) -> Iterator[tuple[str, Setting[Any]]]:
-    """The settings that are attributes of the class, with their names, in the order of their declaration."""
-    for name in _names(cls):
-        attribute = getattr(cls, name, None)
-        if isinstance(attribute, Setting):
-            yield name, attribute
-
-
-def groups_of(cls: type) -> Iterator[tuple[str, SettingsGroupMeta]]:
-    """The groups that are attributes of the class, with their names, in the order of their declaration."""
-    for name in _names(cls):
-        attribute = getattr(cls, name, None)
-        if isinstance(attribute, SettingsGroupMeta):
-            yield name, attribute
-
-
-def _names(cls: type) -> Iterator[str]:
-    names = dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base))
-    return (name for name in names if not name.startswith("__"))
 
 
 class SettingsObjectMeta(type):
@@ -158,7 +47,7 @@ class SettingsObjectMeta(type):
         return made
 
 
-class SettingsObject(_Container, metaclass=SettingsObjectMeta):
+class SettingsObject(Container, metaclass=SettingsObjectMeta):
     """An object that is stored under its id, in the group `__group__` or (None) at the top of the configuration.
 
     A class with an `__id__` has one object and takes no argument. Others take the id, and declare
@@ -291,7 +180,7 @@ class SettingsObject(_Container, metaclass=SettingsObjectMeta):
         for name, setting in settings_of(extension):
             setattr(cls, name, setting)
         for name, group_class in groups_of(extension):
-            setattr(cls, name, _GroupSlot(group_class, name))
+            setattr(cls, name, GroupSlot(group_class, name))
 
     @property
     def _is_deleted(self) -> bool:

@@ -1,7 +1,7 @@
 """One setting: its type and default, its value in each object, what changed since the last save, its stored form.
 
 `Setting` is a descriptor. The value lives in the group or settings object whose attribute it is
-(`sipsimple.configuration.objects`).
+(`sipsimple.configuration.groups`).
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from sipsimple.configuration.datatypes import (
     SIPTransportList,
     TLSProtocol,
 )
-from sipsimple.configuration.objects import SettingsGroup, SettingsObject, group
+from sipsimple.configuration.groups import SettingsGroup, group
+from sipsimple.configuration.objects import SettingsObject
 from sipsimple.configuration.setting import Setting
 
 DEFAULT_CODECS: Final = ("opus", "G722", "PCMU", "PCMA")
