@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from sipsimple.core import SIPCoreError
 from sipsimple.notification import NotificationCenter, NotificationData, TimestampedNotificationData
 from sipsimple.session import sdp
 from sipsimple.session.errors import SessionDidEnd, SessionDidFail
@@ -203,6 +205,12 @@ class CallFlow:
 
     # Ending
 
+    def release(self) -> None:
+        """Have the dialog ended, unless it is ending by itself."""
+        invitation = self.session._invitation
+        if invitation.state not in ("disconnecting", "disconnected"):
+            invitation.end(timeout=GOODBYE_TIMEOUT)
+
     async def hang_up(self, end_reason: str) -> None:
         """End an established dialog from our side (BYE)."""
         session = self.session
@@ -211,12 +219,34 @@ class CallFlow:
         for stream in self.streams:
             session._ignore(stream)
             stream.deactivate()
-        session._invitation.end(timeout=GOODBYE_TIMEOUT)
+        self.release()
         data = await self.disconnected(2 * GOODBYE_TIMEOUT)
         self.post_goodbye(data)
         for stream in self.streams:
             stream.end()
         self.did_end("local", end_reason)
+
+    def abandon(self, reason: str) -> None:
+        """End everything at once; what goes wrong on the way is passed over, as something went wrong already."""
+        session = self.session
+        if session.state == "terminated":
+            return
+        invitation = session._invitation
+        if invitation is not None:
+            with suppress(SIPCoreError):
+                if invitation.direction == "incoming" and invitation.state in ("incoming", "early"):
+                    invitation.send_response(500)
+                else:
+                    invitation.end(timeout=GOODBYE_TIMEOUT)
+        for stream in session.streams or session.proposed_streams or self.streams:
+            session._ignore(stream)
+            with suppress(Exception):
+                stream.end()
+        if session.start_time is None:
+            self.did_fail("local", 500, "Internal Server Error", reason)
+        else:
+            self.post("SIPSessionWillEnd", originator="local")
+            self.did_end("local", reason)
 
     async def remote_hung_up(self, data: NotificationData) -> None:
         """The dialog is over, by the remote's BYE or because it died."""

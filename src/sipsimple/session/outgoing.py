@@ -133,7 +133,7 @@ class OutgoingCall(CallFlow):
         for stream in self.streams:
             session._ignore(stream)
             stream.deactivate()
-        session._invitation.end(timeout=GOODBYE_TIMEOUT)
+        self.release()
         data = await self.disconnected(2 * GOODBYE_TIMEOUT)
         if data is not None and hasattr(data, "code"):
             self.post_transaction("local", "INVITE", data.code, data.reason)
@@ -146,7 +146,7 @@ class OutgoingCall(CallFlow):
         session = self.session
         session.state = "terminating"
         self.give_up(self.streams)
-        session._invitation.end(timeout=GOODBYE_TIMEOUT)
+        self.release()
         await self.disconnected(2 * GOODBYE_TIMEOUT)
         self.did_fail("remote", 200, "OK", f"SDP negotiation failed: {error}")
 

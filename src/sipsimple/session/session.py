@@ -7,6 +7,7 @@ one task per session in the loop thread, which reads what happens from one mailb
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterable
 from datetime import datetime
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from sipsimple.core import Invitation, ToHeader
     from sipsimple.session.flow import CallFlow
     from sipsimple.util import Route
+
+log = logging.getLogger(__name__)
 
 
 @implementer(IObserver)
@@ -177,8 +180,13 @@ class Session:
         self._announce("SIPSessionNewIncoming", streams)
 
     async def _run(self, call: CallFlow, establish: Any) -> None:
-        if await establish:
-            await converse(call)
+        try:
+            if await establish:
+                await converse(call)
+        except Exception as error:
+            # A mistake of a stream class (or of ours) must not leave a call open that nobody can end.
+            log.exception("the session came to grief")
+            call.abandon(f"internal error: {error}")
 
     def _announce(self, name: str, streams: list[Any]) -> None:
         NotificationCenter().post_notification(name, self, TimestampedNotificationData(streams=list(streams)))

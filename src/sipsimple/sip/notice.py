@@ -6,7 +6,7 @@ a header that cannot be read is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from sipsimple.sip.errors import MalformedMessage
@@ -27,7 +27,7 @@ from sipsimple.sip.headers import (
 from sipsimple.sip.lexer import LWS, split_list
 from sipsimple.sip.message import Message, Request, Response
 
-__all__ = ["message_attributes", "notification_headers"]
+__all__ = ["LazyHeaders", "message_attributes", "notification_headers"]
 
 Convert = Callable[[str], Any]
 
@@ -96,12 +96,39 @@ def notification_headers(message: Message) -> dict[str, Any]:
     return headers
 
 
+class LazyHeaders(Mapping[str, Any]):
+    """The headers of a message by name, parsed when somebody looks: most notifications are never read that far."""
+
+    __slots__ = ("_headers", "_message")
+
+    def __init__(self, message: Message) -> None:
+        self._message = message
+        self._headers: dict[str, Any] | None = None
+
+    def _parsed(self) -> dict[str, Any]:
+        if self._headers is None:
+            self._headers = notification_headers(self._message)
+        return self._headers
+
+    def __getitem__(self, name: str) -> Any:
+        return self._parsed()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parsed())
+
+    def __len__(self) -> int:
+        return len(self._parsed())
+
+    def __repr__(self) -> str:
+        return repr(self._parsed())
+
+
 def message_attributes(message: Request | Response) -> dict[str, Any]:
     """Return what a notification that carries a message says of it: headers, body, and the parts of its first line.
 
     `body` is `None` when there is none. `request_uri` is `None` when it is not a SIP URI.
     """
-    attributes: dict[str, Any] = {"headers": notification_headers(message), "body": message.body or None}
+    attributes: dict[str, Any] = {"headers": LazyHeaders(message), "body": message.body or None}
     if isinstance(message, Response):
         attributes.update(code=message.code, reason=message.reason)
         return attributes

@@ -17,6 +17,7 @@ from sipsimple.core.client import Client
 from sipsimple.core.composing import checked_extra, destination_of, response_to, tagged, token
 from sipsimple.core.invitation.incoming import IncomingLeg
 from sipsimple.core.invitation.outgoing import OutgoingLeg
+from sipsimple.core.invitation.proposals import ReceivedProposal, SentProposal
 from sipsimple.core.notices import post
 from sipsimple.core.readonly import ReadOnly
 from sipsimple.core.stack import stack
@@ -32,7 +33,7 @@ from sipsimple.sip.errors import (
 )
 from sipsimple.sip.headers import FrozenContactHeader, FrozenFromHeader, FrozenRouteHeader, FrozenToHeader
 from sipsimple.sip.message import Request, Response
-from sipsimple.sip.negotiation import Negotiator
+from sipsimple.sip.negotiation import Negotiator, next_version
 from sipsimple.sip.sdp import FrozenSDPSession
 from sipsimple.sip.status import sip_status_messages
 
@@ -89,6 +90,8 @@ class Invitation:
         self._negotiator = Negotiator()
         self._authenticator = ClientAuthenticator(token)
         self._leg: OutgoingLeg | IncomingLeg | None = None
+        self._proposal: SentProposal | ReceivedProposal | None = None
+        self._answering: ReceivedProposal | None = None
         self._dialog: Dialog | None = None
         self._hop: Destination | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -172,7 +175,8 @@ class Invitation:
         Raises SIPCoreInvalidStateError when there is nothing to answer, SDPNegotiationError when `sdp` is no answer
         to the offer; the invitation then still waits for a response.
         """
-        if self._direction != "incoming" or self._state not in ("incoming", "early"):
+        initial = self._direction == "incoming" and self._state in ("incoming", "early")
+        if not initial and self._sub_state != "received_proposal":
             raise SIPCoreInvalidStateError(
                 f"Invitation.send_response() has nothing to answer in the state {self._state}"
             )
@@ -187,6 +191,25 @@ class Invitation:
             self._local_contact_header = FrozenContactHeader.new(contact_header)
         local_sdp = None if sdp is None else FrozenSDPSession.new(sdp)
         run_in_loop(self._send_response, code, reason, local_sdp, extra)
+
+    def send_reinvite(self, contact_header: Any = None, sdp: Any = None, extra_headers: Iterable[Any] = ()) -> None:
+        """Offer a change of the session; without `sdp` the present one is offered again.
+
+        Raises SIPCoreError unless the state is connected and no other proposal is under way.
+        """
+        if self._state != "connected" or self._sub_state != "normal":
+            raise SIPCoreError(f"Invitation.send_reinvite() is not possible: it is {self._sub_state or self._state}")
+        extra = checked_extra(extra_headers, ("Content-Type", "User-Agent"))
+        if contact_header is not None:
+            self._local_contact_header = FrozenContactHeader.new(contact_header)
+        offer = None if sdp is None else FrozenSDPSession.new(sdp)
+        run_in_loop(self._send_reinvite, offer, extra)
+
+    def cancel_reinvite(self) -> None:
+        """Withdraw our proposal; raises SIPCoreError when there is none."""
+        if self._sub_state != "sent_proposal":
+            raise SIPCoreError(f"Invitation.cancel_reinvite() is not possible: it is {self._sub_state or self._state}")
+        run_in_loop(self._cancel_reinvite)
 
     def end(self, extra_headers: Iterable[Any] = (), timeout: float | None = None) -> None:
         """End the dialog: CANCEL before the other party answered, BYE afterwards.
@@ -238,10 +261,30 @@ class Invitation:
     def _send_response(
         self, code: int, reason: str | None, local_sdp: FrozenSDPSession | None, extra: tuple[Any, ...]
     ) -> None:
-        leg = self._leg
-        if not isinstance(leg, IncomingLeg) or self._state not in ("incoming", "early"):
+        if isinstance(self._proposal, ReceivedProposal):
+            self._proposal.respond(code, reason, local_sdp, extra)
+        elif isinstance(self._leg, IncomingLeg) and self._state in ("incoming", "early"):
+            self._leg.respond(code, reason, local_sdp, extra)
+        else:
             raise SIPCoreInvalidStateError(f"there is nothing to answer in the state {self._state}")
-        leg.respond(code, reason, local_sdp, extra)
+
+    def _send_reinvite(self, offer: FrozenSDPSession | None, extra: tuple[Any, ...]) -> None:
+        if self._state != "connected" or self._proposal is not None:
+            raise SIPCoreError(f"a re-INVITE is not possible: it is {self._sub_state or self._state}")
+        if offer is None:
+            active = self._negotiator.active_local
+            assert active is not None
+            offer = FrozenSDPSession.new(next_version(active))
+        proposal = self._proposal = SentProposal(self)
+        try:
+            proposal.send(offer, self._local_contact_header, extra)
+        except SIPCoreError:
+            self._proposal = None
+            raise
+
+    def _cancel_reinvite(self) -> None:
+        if isinstance(self._proposal, SentProposal):
+            self._proposal.cancel()
 
     def _end(self, extra: tuple[Any, ...], timeout: float | None) -> None:
         if self._state in ("disconnecting", "disconnected"):
@@ -312,13 +355,20 @@ class Invitation:
             with suppress(MalformedMessage):
                 self._to_header = message.to
 
-    def _change(self, state: str, originator: str, message: Request | Response | None = None, **more: Any) -> None:
-        """Go to a state and tell it."""
+    def _change(
+        self,
+        state: str,
+        originator: str,
+        message: Request | Response | None = None,
+        sub_state: str = "normal",
+        **more: Any,
+    ) -> None:
+        """Go to a state and tell it; the sub-state is that of the state connected."""
         previous, self._state = self._state, state
         sub_states: dict[str, Any] = {}
         if previous == "connected":
             sub_states["prev_sub_state"] = self._sub_state
-        self._sub_state = "normal" if state == "connected" else None
+        self._sub_state = sub_state if state == "connected" else None
         if state == "connected":
             sub_states["sub_state"] = self._sub_state
         post(
@@ -343,9 +393,10 @@ class Invitation:
         if self._state == "disconnected":
             return
         self._arm(None)
-        leg, self._leg = self._leg, None
-        if leg is not None:
-            leg.close()
+        for part in (self._leg, self._proposal, self._answering):
+            if part is not None:
+                part.close()
+        self._leg = self._proposal = self._answering = None
         stack().router.remove(self)
         if message is not None and originator == "remote":
             disconnect_reason = _told_reason(message) or disconnect_reason
@@ -366,8 +417,7 @@ class Invitation:
                     self._leg.withdrawn()
                 self._disconnect("remote", request)
             case "INVITE":
-                # The session as it is stays in force (RFC 3261 14.2).
-                endpoint.respond(transaction, response_to(request, 488, to_tag=self._local_tag()))
+                self._receive_reinvite(transaction, request)
             case "OPTIONS":
                 endpoint.respond(transaction, router.options_answer(request))
             case _:
@@ -380,12 +430,23 @@ class Invitation:
         else:
             self._disconnect("local", code=code, reason=reason)
 
+    def _receive_reinvite(self, transaction: Any, request: Request) -> None:
+        if self._state == "connected":
+            ReceivedProposal.take(self, transaction, request)
+        else:
+            # Before the ACK of the first INVITE, or after the BYE, there is nothing to change.
+            stack().endpoint.respond(transaction, response_to(request, 491))
+
     def _receive_ack(self, request: Request) -> None:
         if isinstance(self._leg, IncomingLeg):
             self._leg.acknowledged(request)
+        if self._answering is not None:
+            self._answering.acknowledged(request)
 
     def _receive_cancel(self, request: Request) -> None:
-        if isinstance(self._leg, IncomingLeg) and self._state in ("incoming", "early"):
+        if isinstance(self._proposal, ReceivedProposal):
+            self._proposal.cancelled()
+        elif isinstance(self._leg, IncomingLeg) and self._state in ("incoming", "early"):
             self._leg.withdrawn()
             self._disconnect("remote", request)
 
