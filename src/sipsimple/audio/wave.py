@@ -41,6 +41,7 @@ class WavePlayer:
         self.initial_play = initial_play
         self._tasks = TaskOwner("WavePlayer")
         self._run: object | None = None
+        self._started: Result[None] = Result()
         self._file: WaveFile | None = None
         self._playing = False
         self._file_ended = asyncio.Event()
@@ -57,11 +58,10 @@ class WavePlayer:
 
     def start(self) -> Result[None]:
         """Play; ignored while active. The result is settled at `WavePlayerDidStart`, and raises what made it fail."""
-        started: Result[None] = Result()
         if self._run is not None:
-            started.set_result(None)
-            return started
-        run = self._run = object()
+            return self._started
+        run, started = object(), Result[None]()
+        self._run, self._started = run, started
         try:
             run_in_loop(self._begin, run, started)
         except RuntimeError:
