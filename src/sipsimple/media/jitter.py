@@ -11,7 +11,8 @@ late. The least lead of a window is what could be taken away without harm. Hence
 * a packet too late moves reading back one frame at once, which makes the delay larger by that much;
 * a least lead of two frames or more over a window moves reading forward one frame, or by all that is too much when that
   is far; a least lead under half a frame moves it back. This also absorbs a sender whose clock is fast or slow;
-* nothing but late packets on several ticks on end, or a timestamp far off, is a new beginning.
+* nothing but late packets on several ticks on end, or a timestamp far off, is a new beginning; so is a packet that is
+  late or early after a pause, because there is nothing left for it to be in order with.
 
 Holes are concealed by repeating the last frame while fading it out. A codec that conceals on its own, or whose decoder
 must see packets in order, queues packets in front of the ring and fills the hole before it is read.
@@ -32,6 +33,8 @@ MAX_PACKET_MS: Final = 120
 """Longest packet that is taken in (RFC 3551 asks for 200 at most; nobody sends them)."""
 MAX_LEAD_MS: Final = 600
 """Bound of the delay: a packet further ahead, or this much too late, is a jump of the sender's timestamps."""
+PAUSE_MS: Final = 200
+"""Without samples for this long, a stream has paused: the next packet may set the read position anew."""
 MAX_LATE_TICKS: Final = 4
 """Ticks on end that bring nothing but late packets before reading begins anew."""
 WINDOW_TICKS: Final = 150
@@ -113,6 +116,7 @@ class JitterBuffer:
         """`sample_rate` is that of the decoded audio, a multiple of 50 Hz."""
         self.frame_size: Final = sample_rate * FRAME_MS // 1000
         self._max_lead: Final = sample_rate * MAX_LEAD_MS // 1000
+        self._pause: Final = sample_rate * PAUSE_MS // 1000
         self.max_packet_size: Final = sample_rate * MAX_PACKET_MS // 1000
         # Not initialised: a ring costs memory only when a stream begins to use it.
         size = sample_rate * RING_MS // 1000
@@ -155,6 +159,9 @@ class JitterBuffer:
         position = newest + (timestamps - newest + _TIMESTAMPS // 2) % _TIMESTAMPS - _TIMESTAMPS // 2
         lead = position - self._position[rows]
         begin = ~self._started[rows] | (np.abs(lead) > self._max_lead)
+        paused = self._position[rows] - self._newest[rows] > self._pause
+        if paused.any():
+            begin |= paused & ((lead < 0) | (lead > 3 * self.frame_size))
         if begin.any():
             self._begin(rows[begin], position[begin])
             lead = position - self._position[rows]

@@ -163,8 +163,3 @@ def write_headers(
     header["timestamp"] = timestamp & 0xFFFFFFFF
     header["ssrc"] = ssrc
     packets[:, :HEADER_SIZE] = header.view(np.uint8).reshape(-1, HEADER_SIZE)
-
-
-def is_rtcp(data: bytes | memoryview | ByteArray) -> bool:
-    """Whether a datagram on an RTP port is RTCP (RFC 5761 4)."""
-    return len(data) >= 8 and data[0] >> 6 == VERSION and FIRST_RTCP_TYPE <= data[1] <= LAST_RTCP_TYPE

@@ -204,13 +204,33 @@ def test_timestamp_jump_is_a_new_beginning(jump_ms):
     assert call.delay_ms() <= 40
 
 
-def test_sender_that_paused_without_counting_is_heard_after_a_few_ticks():
+@pytest.mark.parametrize("skipped", [-15, -1, 0, 20])
+def test_sender_that_counted_a_pause_wrongly_is_heard_at_once(skipped):
     call = Call()
     call.run({n: [n] for n in range(10)}, 10 + 15)
-    for n in range(10, 30):
+    first = 25 + skipped
+    call.tick(first)
+    call.tick(first + 1)
+    assert any(plays(frame, first) for frame in call.heard[-2:])
+    assert call.delay_ms() <= 40
+
+
+def test_sender_that_paused_shortly_without_counting_is_heard_after_a_few_ticks():
+    call = Call()
+    call.run({n: [n] for n in range(10)}, 10 + 6)
+    for n in range(10, 20):
         call.tick(n)
     assert whole(call.heard[-1])
-    assert call.delay_ms() <= 80
+    assert call.delay_ms() <= 120
+
+
+def test_nothing_but_late_packets_is_a_new_beginning():
+    call = Call()
+    call.run({n: [n] for n in range(20)}, 20)
+    # Another path is 300 ms longer from one packet to the next.
+    call.run({tick: [tick + 5] for tick in range(6)}, 6)
+    assert whole(call.heard[-1])
+    assert call.delay_ms() <= 40
 
 
 def test_stalled_network_that_delivers_at_once_does_not_leave_its_delay():

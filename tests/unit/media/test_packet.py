@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipsimple.media.packet import HEADER_SIZE, MalformedRTP, RTPPacket, is_rtcp, parse_batch, write_headers
+from sipsimple.media.packet import HEADER_SIZE, MalformedRTP, RTPPacket, parse_batch, write_headers
 
 WIDTH = 256
 
@@ -83,8 +83,3 @@ def test_written_headers_are_read_back_and_wrap():
     )
     assert RTPPacket.parse(bytes(array[0])) == RTPPacket(0, 65535, 5, 1, bytes(3), marker=True)
     assert RTPPacket.parse(bytes(array[1])) == RTPPacket(101, 0, 7, 0xFFFFFFFF, bytes(3))
-
-
-def test_rtcp_on_the_rtp_port_is_told_by_its_type():
-    assert is_rtcp(bytes.fromhex("80c8000000000000"))
-    assert not is_rtcp(bytes(RTPPacket(0, 1, 2, 3)))
