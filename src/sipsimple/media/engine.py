@@ -14,15 +14,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-import numpy as np
-
 from . import commands as c
 from .desk import Desk
 from .devices import SoundDevices, list_devices
 from .errors import CommandError, DeviceError, MediaError, UnknownObject
 from .files import FileWorker, Recorder
 from .mixer import Mixer
-from .streams import FirstPacket, NoMedia, RemoteAddressChanged, RemoteBye, StreamEvent, StreamTable
+from .stream_slots import StreamSlots
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +28,6 @@ CLOSE_TIMEOUT: Final = 1.0  # seconds for each kind of slow work that is under w
 _PENDING: Final = object()
 
 C = TypeVar("C", bound=c.Command)
-
-
-class _Stream:
-    __slots__ = ("desk", "id", "row", "slot", "transport")
-
-    def __init__(self, id: int, desk: Desk, slot: int, transport: int, row: int) -> None:
-        self.id = id
-        self.desk = desk
-        self.slot = slot
-        self.transport = transport
-        self.row = row
 
 
 class Engine:
@@ -57,18 +44,13 @@ class Engine:
         audio_backend: str | None = None,
     ) -> None:
         """`wake` is called in any thread; `audio_backend` is one of miniaudio's, None lets it choose."""
+        self.streams = StreamSlots(emit, random, wall_clock_offset, capacity)
+        self.now = 0.0
         self.statistics: dict[str, float] = {"ticks": 0, "skipped": 0, "late_max": 0.0, "load": 0.0}
         self._emit = emit
         self._wake = wake
-        self._now = 0.0
         self._audio_backend = audio_backend
-        self._table = StreamTable(capacity, random=random, wall_clock_offset=wall_clock_offset)
         self._desks: dict[int, Desk] = {}
-        self._transports: dict[int, int] = {}  # our identifier to the table's
-        self._streams: dict[int, _Stream] = {}
-        self._stream_at: dict[int, _Stream] = {}  # by row
-        self._slot_of_row = np.zeros(capacity, np.int64)
-        self._mixer_of_row = np.zeros(capacity, np.int64)
         self._settled: deque[Callable[[], None]] = deque()
         self._readers = FileWorker("media-file-reader")
         self._writers = FileWorker("media-file-writer")
@@ -77,13 +59,17 @@ class Engine:
     # --- what the host calls
 
     @property
+    def mixer_count(self) -> int:
+        return len(self._desks)
+
+    @property
     def busy(self) -> bool:
         """Whether the tick has anything to do."""
         return any(desk.busy for desk in self._desks.values())
 
     def handle(self, command: c.Command, now: float) -> None:
         """Obey a command; the reply, or the failure, is told as an event, now or later."""
-        self._now = now
+        self.now = now
         try:
             value = self._handler(command)(self, command)
         except MediaError as error:
@@ -108,27 +94,20 @@ class Engine:
 
     def tick(self, now: float) -> None:
         """Receive, mix and send one frame of everything."""
-        self._now = now
+        self.now = now
         self.settle()
         self.statistics["ticks"] += 1
-        rates = {desk.mixer.sample_rate for desk in self._desks.values() if desk.stream_count}
-        self._table.receive(now)
-        for rate in rates:
-            self._take_in(rate, now)
+        self.streams.receive(now)
         for desk in self._desks.values():
             if desk.busy:
                 desk.tick(now)
-        for rate in rates:
-            self._send_out(rate, now)
-        self._table.rtcp(now)
-        for event in self._table.events(now):
-            self._pass_on(event)
+        self.streams.send(now)
 
     def close(self) -> None:
         """End everything: recordings are completed, sockets and devices closed; bounded by `CLOSE_TIMEOUT`."""
         for mixer in list(self._desks):
             self._destroy_mixer(c.DestroyMixer(mixer))
-        self._table.close(self._now)
+        self.streams.close(self.now)
         for worker in (self._device_worker, self._readers, self._writers):
             worker.close(CLOSE_TIMEOUT)
         self.settle()
@@ -150,43 +129,10 @@ class Engine:
         self._settled.append(function)
         self._wake()
 
-    # --- streams in the tick
-
-    def _take_in(self, rate: int, now: float) -> None:
-        rows, frames = self._table.playout(now, rate)
-        for desk, chosen in self._by_mixer(rows, rate):
-            desk.mixer.sources[self._slot_of_row[rows[chosen]]] = frames[chosen]
-
-    def _send_out(self, rate: int, now: float) -> None:
-        rows = self._table.sending_rows(rate)
-        frames = np.zeros((len(rows), rate // 50), np.int16)
-        for desk, chosen in self._by_mixer(rows, rate):
-            frames[chosen] = desk.mixer.sinks[self._slot_of_row[rows[chosen]]]
-        self._table.send(now, rows, frames)
-
-    def _by_mixer(self, rows: Any, rate: int) -> list[tuple[Desk, Any]]:
-        desks = [desk for desk in self._desks.values() if desk.stream_count and desk.mixer.sample_rate == rate]
-        if len(desks) == 1:
-            return [(desks[0], slice(None))]
-        return [(desk, self._mixer_of_row[rows] == desk.mixer.id) for desk in desks]
-
-    def _pass_on(self, event: StreamEvent) -> None:
-        stream = self._stream_at.get(event.row)
-        if stream is None or stream.transport != event.transport_id:
-            return
-        match event:
-            case FirstPacket(address=address, port=port):
-                self._emit(c.FirstPacketReceived(stream.id, address, port))
-            case RemoteAddressChanged(address=address, port=port):
-                self._emit(c.RemoteAddressChanged(stream.id, address, port))
-            case NoMedia(got_any=got_any):
-                self._emit(c.MediaTimeout(stream.id, got_any))
-            case RemoteBye():
-                self._emit(c.RemoteSaidGoodbye(stream.id))
-
     # --- mixers
 
-    def _desk(self, mixer: int) -> Desk:
+    def desk(self, mixer: int) -> Desk:
+        """The mixer with this identifier, and what runs at its tick. Raises UnknownObject."""
         try:
             return self._desks[mixer]
         except KeyError:
@@ -207,9 +153,8 @@ class Engine:
         self._emit(event)
 
     def _destroy_mixer(self, command: c.DestroyMixer) -> None:
-        desk = self._desk(command.mixer)
-        for stream in [stream for stream in self._streams.values() if stream.desk is desk]:
-            self._remove_stream(stream)
+        desk = self.desk(command.mixer)
+        self.streams.stop_all(desk, self.now)
         for player in list(desk.players):
             self._stop_player(desk, player)
         for id in list(desk.recorders):
@@ -220,7 +165,7 @@ class Engine:
         del self._desks[command.mixer]
 
     def _set_devices(self, command: c.SetDevices) -> object:
-        desk = self._desk(command.mixer)
+        desk = self.desk(command.mixer)
         desk.device_request += 1
         request = desk.device_request
         devices = SoundDevices(desk.mixer.frame_size)
@@ -264,123 +209,19 @@ class Engine:
         self._device_worker.submit(job)
         return _PENDING
 
-    # --- slots and bridges
-
-    def _connect(self, command: c.Connect) -> None:
-        self._desk(command.mixer).mixer.connect(command.src, command.dst)
-
-    def _disconnect(self, command: c.Disconnect) -> None:
-        self._desk(command.mixer).mixer.disconnect(command.src, command.dst)
-
-    def _set_volume(self, command: c.SetVolume) -> None:
-        self._desk(command.mixer).mixer.set_volume(command.slot, command.volume)
-
-    def _set_sink_volume(self, command: c.SetSinkVolume) -> None:
-        self._desk(command.mixer).mixer.set_sink_volume(command.slot, command.volume)
-
-    def _set_muted(self, command: c.SetMuted) -> None:
-        self._desk(command.mixer).mixer.set_muted(command.slot, command.muted)
-
-    def _add_port(self, command: c.AddPort) -> None:
-        self._desk(command.mixer).mixer.add_slot(command.slot, port=True)
-
-    def _remove_slot(self, command: c.RemoveSlot) -> None:
-        self._desk(command.mixer).remove_slot(command.slot)
-
-    def _bridge_create(self, command: c.BridgeCreate) -> None:
-        self._desk(command.mixer).mixer.create_bridge(command.bridge)
-
-    def _bridge_destroy(self, command: c.BridgeDestroy) -> None:
-        self._desk(command.mixer).mixer.destroy_bridge(command.bridge)
-
-    def _bridge_add(self, command: c.BridgeAdd) -> None:
-        mixer = self._desk(command.mixer).mixer
-        mixer.add_member(command.bridge, command.member, command.producer, command.consumer)
-
-    def _bridge_remove(self, command: c.BridgeRemove) -> None:
-        self._desk(command.mixer).mixer.remove_member(command.bridge, command.member)
-
-    def _add_tone_generator(self, command: c.AddToneGenerator) -> None:
-        self._desk(command.mixer).add_tones(command.slot)
+    # --- tones
 
     def _play_tones(self, command: c.PlayTones) -> None:
-        source = self._desk(command.mixer).tones(command.slot)
+        source = self.desk(command.mixer).tones(command.slot)
         try:
             source.play(command.tones)
         except ValueError as error:
             raise CommandError(str(error)) from error
 
-    def _stop_tones(self, command: c.StopTones) -> None:
-        self._desk(command.mixer).stop_tones(command.slot)
-
-    # --- transports and streams
-
-    def _open_transport(self, command: c.OpenTransport) -> c.LocalAddress:
-        if command.transport in self._transports:
-            raise CommandError(f"transport {command.transport} is open: choose another identifier")
-        info = self._table.open_transport(command.address, command.port_range)
-        self._transports[command.transport] = info.id
-        return c.LocalAddress(info.address, info.rtp_port, info.rtcp_port)
-
-    def _close_transport(self, command: c.CloseTransport) -> None:
-        id = self._transports.pop(command.transport, None)
-        if id is None:
-            return
-        for stream in [stream for stream in self._streams.values() if stream.transport == id]:
-            self._remove_stream(stream)
-        self._table.close_transport(id, self._now)
-
-    def _start_stream(self, command: c.StartStream) -> None:
-        desk = self._desk(command.mixer)
-        if command.stream in self._streams:
-            raise CommandError(f"stream {command.stream} runs: choose another identifier")
-        transport = self._transports.get(command.transport)
-        if transport is None:
-            raise UnknownObject("transport", command.transport)
-        desk.mixer.add_slot(command.slot)
-        try:
-            config = replace(command.config, mixer_rate=desk.mixer.sample_rate)
-            row = self._table.add(transport, config, self._now)
-        except (MediaError, ValueError) as error:
-            desk.mixer.remove_slot(command.slot)
-            raise error if isinstance(error, MediaError) else CommandError(str(error)) from error
-        stream = _Stream(command.stream, desk, command.slot, transport, row)
-        self._streams[command.stream] = self._stream_at[row] = stream
-        self._slot_of_row[row] = command.slot
-        self._mixer_of_row[row] = command.mixer
-        desk.stream_count += 1
-
-    def _stream(self, id: int) -> _Stream:
-        try:
-            return self._streams[id]
-        except KeyError:
-            raise UnknownObject("stream", id) from None
-
-    def _update_stream(self, command: c.UpdateStream) -> None:
-        stream = self._stream(command.stream)
-        config = replace(command.config, mixer_rate=stream.desk.mixer.sample_rate)
-        self._table.update(stream.row, config, self._now)
-        # A stream that does not receive any more puts no frames here.
-        stream.desk.mixer.sources[stream.slot] = 0
-
-    def _stop_stream(self, command: c.StopStream) -> dict[str, Any]:
-        return self._remove_stream(self._stream(command.stream))
-
-    def _remove_stream(self, stream: _Stream) -> dict[str, Any]:
-        statistics = self._table.statistics(stream.row)
-        self._table.remove(stream.row, self._now)
-        stream.desk.mixer.remove_slot(stream.slot)
-        stream.desk.stream_count -= 1
-        del self._streams[stream.id], self._stream_at[stream.row]
-        return statistics
-
-    def _stream_statistics(self, command: c.StreamStatistics) -> dict[str, Any]:
-        return self._table.statistics(self._stream(command.stream).row)
-
     # --- files
 
     def _play_file(self, command: c.PlayFile) -> object:
-        desk = self._desk(command.mixer)
+        desk = self.desk(command.mixer)
         if any(command.player in other.players for other in self._desks.values()):
             raise CommandError(f"player {command.player} plays: choose another identifier")
         player = desk.add_player(command, self._readers)
@@ -411,7 +252,7 @@ class Engine:
         self._emit(c.PlaybackEnded(id, active.source.error))
 
     def _record_file(self, command: c.RecordFile) -> object:
-        desk = self._desk(command.mixer)
+        desk = self.desk(command.mixer)
         if any(command.recorder in other.recorders for other in self._desks.values()):
             raise CommandError(f"recorder {command.recorder} records: choose another identifier")
         recorder = desk.add_recorder(command, self._writers)
@@ -447,38 +288,44 @@ class Engine:
 
         recorder.close(lambda recording, error: self._later(lambda: done(recording, error)))
 
-    def _engine_statistics(self, command: c.EngineStatistics) -> dict[str, float]:
-        return {**self.statistics, "mixers": len(self._desks), "streams": len(self._streams)}
+
+def _mixer(engine: Engine, command: Any) -> Mixer:
+    return engine.desk(command.mixer).mixer
 
 
+# Whatever needs more than one line is a method.
 _HANDLERS: Final[dict[type[c.Command], Callable[[Engine, Any], object]]] = {
     c.CreateMixer: Engine._create_mixer,
     c.DestroyMixer: Engine._destroy_mixer,
     c.SetDevices: Engine._set_devices,
     c.ListDevices: Engine._list_devices,
-    c.Connect: Engine._connect,
-    c.Disconnect: Engine._disconnect,
-    c.SetVolume: Engine._set_volume,
-    c.SetSinkVolume: Engine._set_sink_volume,
-    c.SetMuted: Engine._set_muted,
-    c.AddPort: Engine._add_port,
-    c.AddToneGenerator: Engine._add_tone_generator,
-    c.RemoveSlot: Engine._remove_slot,
+    c.Connect: lambda engine, it: _mixer(engine, it).connect(it.src, it.dst),
+    c.Disconnect: lambda engine, it: _mixer(engine, it).disconnect(it.src, it.dst),
+    c.SetVolume: lambda engine, it: _mixer(engine, it).set_volume(it.slot, it.volume),
+    c.SetSinkVolume: lambda engine, it: _mixer(engine, it).set_sink_volume(it.slot, it.volume),
+    c.SetMuted: lambda engine, it: _mixer(engine, it).set_muted(it.slot, it.muted),
+    c.AddPort: lambda engine, it: _mixer(engine, it).add_slot(it.slot, port=True),
+    c.RemoveSlot: lambda engine, it: engine.desk(it.mixer).remove_slot(it.slot),
+    c.BridgeCreate: lambda engine, it: _mixer(engine, it).create_bridge(it.bridge),
+    c.BridgeDestroy: lambda engine, it: _mixer(engine, it).destroy_bridge(it.bridge),
+    c.BridgeAdd: lambda engine, it: _mixer(engine, it).add_member(it.bridge, it.member, it.producer, it.consumer),
+    c.BridgeRemove: lambda engine, it: _mixer(engine, it).remove_member(it.bridge, it.member),
+    c.AddToneGenerator: lambda engine, it: engine.desk(it.mixer).add_tones(it.slot),
     c.PlayTones: Engine._play_tones,
-    c.StopTones: Engine._stop_tones,
-    c.BridgeCreate: Engine._bridge_create,
-    c.BridgeDestroy: Engine._bridge_destroy,
-    c.BridgeAdd: Engine._bridge_add,
-    c.BridgeRemove: Engine._bridge_remove,
-    c.OpenTransport: Engine._open_transport,
-    c.CloseTransport: Engine._close_transport,
-    c.StartStream: Engine._start_stream,
-    c.UpdateStream: Engine._update_stream,
-    c.StopStream: Engine._stop_stream,
-    c.StreamStatistics: Engine._stream_statistics,
+    c.StopTones: lambda engine, it: engine.desk(it.mixer).stop_tones(it.slot),
+    c.OpenTransport: lambda engine, it: engine.streams.open_transport(it),
+    c.CloseTransport: lambda engine, it: engine.streams.close_transport(it.transport, engine.now),
+    c.StartStream: lambda engine, it: engine.streams.start(it, engine.desk(it.mixer), engine.now),
+    c.UpdateStream: lambda engine, it: engine.streams.update(it.stream, it.config, engine.now),
+    c.StopStream: lambda engine, it: engine.streams.stop(it.stream, engine.now),
+    c.StreamStatistics: lambda engine, it: engine.streams.statistics(it.stream),
     c.PlayFile: Engine._play_file,
     c.StopFile: Engine._stop_file,
     c.RecordFile: Engine._record_file,
     c.StopRecording: Engine._stop_recording,
-    c.EngineStatistics: Engine._engine_statistics,
+    c.EngineStatistics: lambda engine, it: {
+        **engine.statistics,
+        "mixers": engine.mixer_count,
+        "streams": engine.streams.count,
+    },
 }

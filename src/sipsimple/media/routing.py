@@ -110,7 +110,8 @@ class _Sums:
         self._minus = [(_rows(targets), _rows(sources)) for targets, sources in minus]
 
     def run(self, matrix: Matrix) -> None:
-        matrix[self._empty] = 0
+        if self._empty.size:
+            matrix[self._empty] = 0
         for target, added in self._wide:
             np.add.reduce(matrix[added], axis=0, out=matrix[target])
         for number, (targets, sources) in enumerate(self._plus):
