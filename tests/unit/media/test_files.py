@@ -1,5 +1,8 @@
 """Players and recorders with a worker that the test runs by hand: what is late is counted, never waited for."""
 
+import queue
+import threading
+
 import numpy as np
 import pytest
 
@@ -183,3 +186,27 @@ def test_a_worker_goes_on_after_a_job_that_failed(caplog):
     worker.close(5.0)
     assert done == [1]
     assert "a job failed" in caplog.text
+
+
+def test_a_worker_whose_disk_hangs_is_left_behind(caplog):
+    release = threading.Event()
+    worker = FileWorker("test-worker")
+    worker.submit(lambda: release.wait(10))
+    worker.close(0.05)
+    assert "waits for the disk" in caplog.text
+    release.set()
+
+
+def test_the_tick_does_not_wait_for_a_disk_that_hangs(tmp_path):
+    release = threading.Event()
+    worker = FileWorker("test-worker")
+    worker.submit(lambda: release.wait(10))
+    recorder, _ = record(worker, str(tmp_path / "out.wav"), np.ones((1000, FRAME), np.int16))
+    outcome = queue.SimpleQueue()
+    recorder.close(lambda *result: outcome.put(result))
+    assert outcome.empty()
+    release.set()
+    recording, error = outcome.get(timeout=10)
+    assert error is None
+    assert recording.dropped > 0
+    worker.close(5.0)
