@@ -23,7 +23,7 @@ FRAMES_PER_SECOND: Final = 50
 # The filter passes 0.85 of the lower band (3.4 kHz of 4 kHz) and stops at 1.15 of it: 65 dB with 32 taps a phase.
 TAPS_PER_PHASE: Final = 32
 KAISER_BETA: Final = 6.2
-# Shorter chunks multiply fewer zeros of the band matrix, longer ones make fewer rows to copy; flat between 16 and 64.
+# Shorter chunks multiply fewer zeros of the band matrix, longer ones copy the past less often; best near half of it.
 MIN_CHUNK: Final = 32
 
 
@@ -69,7 +69,7 @@ def _band_matrix(rate_in: int, rate_out: int) -> tuple[FloatArray, int]:
     up, down = rate_out // common, rate_in // common
     past = TAPS_PER_PHASE * max(1, ceil(down / up)) - 1
     prototype = _prototype((past + 1) * up, up, max(up, down))
-    chunk = _chunk_size(rate_in // FRAMES_PER_SECOND, down)
+    chunk = _chunk_size(rate_in // FRAMES_PER_SECOND, down, max(MIN_CHUNK, past // 2))
     matrix = np.zeros((past + chunk, chunk * up // down), np.float32)
     for column in range(matrix.shape[1]):
         # Output n lies at input n * down / up: whole samples, and the phase of the filter between two of them.
@@ -88,7 +88,7 @@ def _prototype(length: int, up: int, widest: int) -> npt.NDArray[np.float64]:
     return taps
 
 
-def _chunk_size(frame: int, down: int) -> int:
-    """Choose the smallest multiple of `down` that divides the frame and is not under `MIN_CHUNK`."""
-    sizes = [size for size in range(down, frame + 1, down) if frame % size == 0 and size >= MIN_CHUNK]
+def _chunk_size(frame: int, down: int, least: int) -> int:
+    """Choose the smallest multiple of `down` that divides the frame and is not under `least`, else the frame."""
+    sizes = [size for size in range(down, frame + 1, down) if frame % size == 0 and size >= least]
     return sizes[0] if sizes else frame
