@@ -58,7 +58,7 @@ class DatagramReader:
         """`portable` waits by the `selectors` module even where `epoll` exists."""
         self._poll: Final[_Epoll | _Selector] = _Selector() if portable or not hasattr(select, "epoll") else _Epoll()
         self._buffer: Final = np.zeros((MAX_BATCH, MAX_PACKET_SIZE), np.uint8)
-        self._rows: Final = [memoryview(row) for row in self._buffer]
+        self._rows: Final = [row.data for row in self._buffer]
         self._sizes: Final = np.zeros(MAX_BATCH, np.int64)
         # Key, way to read, and the source where the socket is connected: reading then tells the size alone.
         self._watched: Final[dict[int, tuple[int, Callable[..., Any], Address | None]]] = {}

@@ -43,7 +43,7 @@ class _PacketBuffer:
 
     def __init__(self, capacity: int, size: int) -> None:
         self.packets: Final = np.zeros((capacity, size), np.uint8)
-        self.views: Final = [memoryview(packet) for packet in self.packets]
+        self.views: Final = [packet.data for packet in self.packets]
 
 
 class _Fifo:
