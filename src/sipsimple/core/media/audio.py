@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sipsimple.core.media import formats
 from sipsimple.core.media.client import TOO_MANY
@@ -14,11 +14,9 @@ from sipsimple.core.media.ports import SlotOwner
 from sipsimple.core.media.rtp import RTPTransport
 from sipsimple.core.notices import post
 from sipsimple.media import commands
-from sipsimple.sip.errors import PJSIPError, SIPCoreError
+from sipsimple.media.stream import StreamConfig
+from sipsimple.sip.errors import PJSIPError, SDPNegotiationError, SIPCoreError
 from sipsimple.sip.sdp import SDPMediaStream, SDPSession
-
-if TYPE_CHECKING:
-    from sipsimple.media.streams import StreamConfig
 
 DIGITS: Final = "0123456789*#ABCD"
 MAX_QUEUED_DIGITS: Final = 32
@@ -125,7 +123,11 @@ class AudioTransport(SlotOwner):
     def can_use(self, remote_sdp: Any, sdp_index: int) -> bool:
         """True when we have a codec in common with the media at `sdp_index`."""
         local_sdp = SDPSession("0.0.0.0", media=[self._local_media] * (sdp_index + 1))
-        return formats.agree(local_sdp, remote_sdp, sdp_index) is not None
+        try:
+            formats.agree(local_sdp, remote_sdp, sdp_index)
+        except SDPNegotiationError:
+            return False
+        return True
 
     def start(
         self,
@@ -228,10 +230,7 @@ class AudioTransport(SlotOwner):
     def _agree(self, local_sdp: Any, remote_sdp: Any, index: int) -> formats.Agreement:
         if local_sdp.media[index].port == 0 or remote_sdp.media[index].port == 0:
             raise SIPCoreError("Cannot start a rejected audio stream")
-        agreement = formats.agree(local_sdp, remote_sdp, index)
-        if agreement is None:
-            raise SIPCoreError("local and remote description have no audio codec in common")
-        return agreement
+        return formats.agree(local_sdp, remote_sdp, index)
 
     def _know_remote(self, local_sdp: Any, remote_sdp: Any, index: int) -> None:
         if self._transport.state == "LOCAL":
@@ -242,8 +241,6 @@ class AudioTransport(SlotOwner):
     def _new_config(
         self, agreement: formats.Agreement, no_media_timeout: float, media_check_interval: float
     ) -> StreamConfig:
-        from sipsimple.media.streams import StreamConfig
-
         return StreamConfig(
             remote_address=agreement.remote_address,
             remote_rtp_port=agreement.remote_rtp_port,
@@ -275,7 +272,7 @@ class AudioTransport(SlotOwner):
                 post("RTPAudioStreamGotDTMF", self, digit=event.digit)
             case commands.MediaTimeout() if self._direction == "sendrecv":
                 post("RTPAudioTransportDidNotGetRTP", self, got_any=event.got_any)
-            case commands.RemoteAddressChanged():
+            case commands.FirstPacketReceived() | commands.RemoteAddressChanged():
                 self._transport.heard_from(event.address, event.port)
             case _:
                 return

@@ -261,7 +261,9 @@ def _key(event: Any) -> Hashable:
             return (event.mixer, event.slot)
         case commands.DeviceFailed():
             return event.mixer
-        case commands.DTMFReceived() | commands.MediaTimeout() | commands.RemoteAddressChanged():
+        case commands.DTMFReceived() | commands.MediaTimeout():
+            return event.stream
+        case commands.FirstPacketReceived() | commands.RemoteAddressChanged():
             return event.stream
         case _:
             return None

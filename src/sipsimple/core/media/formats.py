@@ -6,12 +6,15 @@ RFC 7587 (Opus). Whether a codec can be encoded is for the media engine to know.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sipsimple.sip.errors import SDPNegotiationError
+from sipsimple.sip.negotiation import direction_of as wanted_direction
+from sipsimple.sip.negotiation import intersect_direction
 from sipsimple.sip.sdp import SDPAttribute, SDPMediaStream
+from sipsimple.sip.sdp.codecs import Codec, agreed_codecs
 
 TELEPHONE_EVENT: Final = "telephone-event"
 TELEPHONE_EVENT_TYPE: Final = 101
@@ -48,7 +51,6 @@ FORMATS: Final = (
     CodecFormat("iLBC", 117, 8000, 8000, parameters="mode=20"),
     CodecFormat("GSM", 3, 8000, 8000),
 )
-STATIC_ENCODINGS: Final = {str(f.payload_type): f.encoding for f in FORMATS if f.payload_type < 96}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +97,20 @@ def local_media(formats: list[CodecFormat], port: int) -> SDPMediaStream:
     return SDPMediaStream("audio", port, "RTP/AVP", formats=types, attributes=attributes)
 
 
-def agree(local_sdp: Any, remote_sdp: Any, index: int) -> Agreement | None:
-    """What the media at `index` of both descriptions have in common, None when there is no common codec."""
+def agree(local_sdp: Any, remote_sdp: Any, index: int) -> Agreement:
+    """What the media at `index` of both descriptions have in common; raises SDPNegotiationError for no codec."""
     local, remote = local_sdp.media[index], remote_sdp.media[index]
-    ours = {_normal(encoding) for encoding in _encodings(local).values()}
-    theirs = {number: _normal(encoding) for number, encoding in _encodings(remote).items()}
-    common = [(number, encoding) for number, encoding in theirs.items() if encoding in ours]
-    by_encoding = {_normal(format.encoding): format for format in FORMATS}
-    codecs = [(number, by_encoding[encoding]) for number, encoding in common if encoding in by_encoding]
-    if not codecs:
-        return None
-    events = [number for number, encoding in common if encoding == f"{TELEPHONE_EVENT}/8000"]
-    number, codec = codecs[0]
-    address = remote_address(remote_sdp, index)
+    codecs = agreed_codecs(local, remote)
+    format = _format_of(codecs.send)
+    if format is None:
+        raise SDPNegotiationError(f"no audio codec that this library knows: {codecs.send.name}")
     return Agreement(
-        codec=codec,
-        payload_type=int(number),
-        telephone_event_type=int(events[0]) if events else None,
-        direction=_common_direction(local, remote, address),
+        codec=format,
+        payload_type=codecs.send.payload_type,
+        telephone_event_type=codecs.send_event.payload_type if codecs.send_event is not None else None,
+        direction=intersect_direction(wanted_direction(local_sdp, index), wanted_direction(remote_sdp, index)),
         ptime_ms=_ptime(remote),
-        remote_address=address,
+        remote_address=remote_address(remote_sdp, index),
         remote_rtp_port=remote.port,
         remote_rtcp_port=_rtcp_port(remote),
     )
@@ -152,33 +148,9 @@ def receives(direction: str | None) -> bool:
     return direction in ("sendrecv", "recvonly")
 
 
-def _encodings(media: Any) -> dict[str, str]:
-    """Encoding by payload type, in the order of the media line."""
-    known = dict(STATIC_ENCODINGS)
-    for value in media.attributes.getall("rtpmap"):
-        number, _, encoding = value.partition(" ")
-        known[number] = encoding.strip()
-    return {number: known[number] for number in media.formats if number.isdecimal() and number in known}
-
-
-def _normal(encoding: str) -> str:
-    return encoding.lower().removesuffix("/1")
-
-
-def _common_direction(local: Any, remote: Any, address: str) -> str:
-    # RFC 2543 put a call on hold by sending to nowhere; some telephones still do.
-    reachable = not _is_unspecified(address)
-    return direction_of(
-        sends(local.direction) and receives(remote.direction) and reachable,
-        receives(local.direction) and sends(remote.direction),
-    )
-
-
-def _is_unspecified(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_unspecified
-    except ValueError:
-        return False
+def _format_of(codec: Codec) -> CodecFormat | None:
+    encoding = (codec.name.lower(), codec.rate, codec.channels)
+    return next((f for f in FORMATS if (f.name.lower(), f.clock_rate, f.channels) == encoding), None)
 
 
 def _ptime(media: Any) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sipsimple.core.media.formats import FORMATS, agree, formats_for, local_media, with_direction
+from sipsimple.sip.errors import SDPNegotiationError
 from sipsimple.sip.sdp import SDPAttribute, SDPConnection, SDPMediaStream, SDPSession
 
 ALL = [format.name for format in FORMATS]
@@ -53,13 +54,17 @@ def test_agreement_is_the_first_common_codec_of_the_remote():
 def test_dynamic_types_are_matched_by_name():
     found = agree(OURS, description(["120", "0"], ["120 g722/8000/1"]), 0)
     assert (found.codec.name, found.payload_type, found.codec.sample_rate) == ("G722", 120, 16000)
-    # A static number that the description gives another meaning has that one.
-    assert agree(OURS, description(["0"], ["0 L16/44100"]), 0) is None
 
 
-def test_without_a_common_codec_there_is_no_agreement():
-    assert agree(OURS, description(["18"]), 0) is None
-    assert agree(OURS, description(["101", "t38"], ["101 telephone-event/8000"]), 0) is None
+@pytest.mark.parametrize("remote", [(["18"],), (["101", "t38"], ["101 telephone-event/8000"])])
+def test_without_a_common_codec_there_is_no_agreement(remote):
+    with pytest.raises(SDPNegotiationError):
+        agree(OURS, description(*remote), 0)
+
+
+def test_a_codec_that_nobody_here_knows_is_no_agreement():
+    with pytest.raises(SDPNegotiationError, match="G729"):
+        agree(description(["18"]), description(["18"]), 0)
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,8 @@ def test_events_of_the_stream(host, mixer, seen):
     id = host.sent(commands.StartStream)[0].stream
     del seen[:]
     host.on_event(commands.DTMFReceived(id, "7"))
+    host.on_event(commands.FirstPacketReceived(id, "192.0.2.5", 4000))
+    assert (transport.remote_rtp_address_received, transport.remote_rtp_port_received) == ("192.0.2.5", 4000)
     host.on_event(commands.RemoteAddressChanged(id, "192.0.2.77", 4444))
     host.on_event(commands.MediaTimeout(id, True))
     assert seen.names == ["RTPAudioStreamGotDTMF", "RTPAudioTransportDidNotGetRTP"]
