@@ -97,16 +97,19 @@ class Player:
         """Decode one more block; runs in the worker."""
         if self._reader is None:
             return
+        wanted = int(READ_BLOCK * self._reader.sample_rate)
         try:
-            samples = self._reader.read(int(READ_BLOCK * self._reader.sample_rate))
+            samples = self._reader.read(wanted)
         except MediaError as error:
             self.error = error
             samples = np.zeros(0, np.int16)
-        block = self._converter.convert(samples) if samples.size else self._converter.flush()
-        self._blocks.append(block)
-        self._decoded += len(block)
+        last = len(samples) < wanted
+        for block in (self._converter.convert(samples), self._converter.flush() if last else None):
+            if block is not None and block.size:
+                self._blocks.append(block)
+                self._decoded += len(block)
         # The order matters: who sees `complete` sees all the blocks.
-        self._complete = not samples.size
+        self._complete = last
         self._reading = False
         if self._complete:
             self._close_reader()

@@ -348,3 +348,61 @@ class TestStreams:
         call.ask(c.DestroyMixer(1))
         assert call.ask(c.EngineStatistics())["streams"] == 1
         call.tick(5)
+
+    def test_identifiers_in_use_are_refused(self, call):
+        config = StreamConfig("127.0.0.1", 9, "PCMU", 0, RATE)
+        with pytest.raises(CommandError, match="transport 1 is open"):
+            call.ask(c.OpenTransport(1, "127.0.0.1", PORTS))
+        with pytest.raises(CommandError, match="stream 1 runs"):
+            call.ask(c.StartStream(1, 3, 1, 2, config))
+        with pytest.raises(SlotError, match="in use"):
+            call.ask(c.StartStream(1, 1, 9, 2, config))
+
+    def test_a_closed_transport_may_be_closed_again_and_its_number_used_again(self, call):
+        call.ask(c.CloseTransport(1))
+        call.ask(c.CloseTransport(1))
+        call.ask(c.OpenTransport(1, "127.0.0.1", PORTS))
+        assert call.ask(c.EngineStatistics())["streams"] == 1
+
+    def test_an_address_that_is_not_ours_is_told(self, driver):
+        with pytest.raises(MediaError, match=r"192\.0\.2\.1"):
+            driver.ask(c.OpenTransport(1, "192.0.2.1", PORTS))
+
+
+def test_players_and_recorders_in_use_are_refused(desk, tmp_path):
+    source, target = write(tmp_path / "in.wav", np.ones(FRAME * 40)), str(tmp_path / "out.wav")
+    desk.ask(c.PlayFile(1, 1, player=1, path=source))
+    desk.ask(c.RecordFile(1, 2, recorder=1, path=target))
+    with pytest.raises(CommandError, match="player 1 plays"):
+        desk.ask(c.PlayFile(1, 3, player=1, path=source))
+    with pytest.raises(CommandError, match="recorder 1 records"):
+        desk.ask(c.RecordFile(1, 3, recorder=1, path=target))
+    with pytest.raises(SlotError, match="in use"):
+        desk.ask(c.PlayFile(1, 1, player=2, path=source))
+
+
+def test_bridges_carry_tones_to_a_recorder_until_they_are_gone(desk, tmp_path):
+    target = str(tmp_path / "out.wav")
+    desk.post(c.AddToneGenerator(1, 1))
+    desk.ask(c.RecordFile(1, 2, recorder=1, path=target))
+    desk.post(c.BridgeCreate(1, 7))
+    desk.post(c.BridgeAdd(1, 7, 1, producer=1, consumer=None))
+    desk.post(c.BridgeAdd(1, 7, 2, producer=None, consumer=2))
+    desk.post(c.SetVolume(1, 1, 50))
+    desk.post(c.SetSinkVolume(1, 2, 50))
+    desk.post(c.PlayTones(1, 1, (c.Tone(1000, 0, 5000),)))
+    desk.tick(5)
+    desk.post(c.BridgeRemove(1, 7, 1))
+    desk.tick(5)
+    desk.post(c.BridgeAdd(1, 7, 1, producer=1, consumer=None))
+    desk.post(c.SetMuted(1, 1, True))
+    desk.tick(5)
+    desk.post(c.SetMuted(1, 1, False))
+    desk.tick(5)
+    desk.post(c.BridgeDestroy(1, 7))
+    desk.tick(5)
+    desk.ask(c.StopRecording(1))
+    loudness = np.abs(read(target).astype(int)).reshape(5, -1).max(axis=1)
+    assert loudness[[1, 2, 4]].tolist() == [0, 0, 0]
+    assert loudness[[0, 3]] == pytest.approx(8192 / 4, rel=0.1)
+    assert not desk.told(c.CommandFailed)
