@@ -123,7 +123,7 @@ def parse_batch(datagrams: ByteArray, sizes: IntArray) -> ParsedBatch:
         valid &= start <= end
     return ParsedBatch(
         valid,
-        header["type"] & 0x7F,
+        (header["type"] & 0x7F).astype(np.uint8),
         header["type"] >= 0x80,
         header["sequence"].astype(np.int64),
         header["timestamp"].astype(np.int64),

@@ -82,7 +82,8 @@ def a_law_decoding() -> SampleArray:
     exponent = code >> 4 & 7
     linear = ((code & 0x0F) << 4) + 8 + np.where(exponent > 0, 256, 0)
     magnitude = linear << np.maximum(exponent - 1, 0)
-    return np.where(code & 0x80, magnitude, -magnitude).astype(np.int16)
+    samples: SampleArray = np.where(code & 0x80, magnitude, -magnitude).astype(np.int16)
+    return samples
 
 
 PCMU: Final = G711("PCMU", 0, mu_law_decoding(), mu_law_encoding())
