@@ -32,12 +32,17 @@ _OBSERVED: Final = (
 
 @implementer(IObserver)
 class AccountManager(metaclass=Singleton):
-    """All accounts of the user. They are active while this is started, the engine runs, and they are enabled."""
+    """All accounts of the user. They are active while this is started, the engine runs, and they are enabled.
+
+    `catch_all` is the account that takes the requests which are for no account; None, the default, has them refused.
+    A server that answers whatever is called sets it.
+    """
 
     def __init__(self) -> None:
         self._accounts: dict[str, BaseAccount] = {}
         self._tasks = TaskOwner("account manager")
         self._started = False
+        self.catch_all: BaseAccount | None = None
         for name in _OBSERVED:
             NotificationCenter().add_observer(self, name=name)
 
@@ -60,19 +65,19 @@ class AccountManager(metaclass=Singleton):
         return iter(self.get_accounts())
 
     def find_account(self, contact_uri: Any) -> BaseAccount | None:
-        """The enabled account that a request to this URI is for, or None.
+        """The enabled account that a request to this URI is for, else `catch_all`.
 
         The user part of a contact decides first, whatever address a translator made of its host; then the id, and
         then the user part of an id.
         """
         user = contact_uri.user
         if user is None:
-            return None
+            return self.catch_all
         enabled = [account for account in self.get_accounts() if account.enabled]
         by_contact = (account for account in enabled if account.contact.username == user)
         own_name = [account for account in enabled if unquote(_id(account).username) == user]
         by_id = (account for account in own_name if _id(account).domain == contact_uri.host)
-        return next(by_contact, None) or next(by_id, None) or next(iter(own_name), None)
+        return next(by_contact, None) or next(by_id, None) or next(iter(own_name), None) or self.catch_all
 
     # The default account
 
@@ -178,6 +183,7 @@ class AccountManager(metaclass=Singleton):
     def forget(self) -> None:
         """Know no accounts any more; for when the configuration itself is stopped."""
         self._started = False
+        self.catch_all = None
         for account in self.get_accounts():
             account._abandon()
         self._accounts.clear()
