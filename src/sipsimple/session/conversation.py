@@ -1,21 +1,162 @@
-"""The flow of an established session: it lasts until somebody ends it."""
+"""The flow of an established session: it is changed by either party, until somebody ends it."""
 
 from __future__ import annotations
 
-from sipsimple.session.events import DialogChanged, EndRequested, StreamFailed
-from sipsimple.session.flow import CallFlow
+import logging
+from typing import TYPE_CHECKING, Any
+
+from sipsimple.session import proposed, proposing, sdp
+from sipsimple.session.events import (
+    AddRequested,
+    DialogChanged,
+    EndRequested,
+    Event,
+    Negotiated,
+    RemoveRequested,
+    StreamFailed,
+)
+from sipsimple.session.flow import CallFlow, DialogOver, HangUp
+
+if TYPE_CHECKING:
+    from sipsimple.core import FrozenSDPSession
+    from sipsimple.notification import NotificationData
+    from sipsimple.session.proposing import Outcome
+
+log = logging.getLogger(__name__)
+
+
+class Conversation(CallFlow):
+    """A session that runs; goes on with the streams of the call that established it."""
+
+    def __init__(self, call: CallFlow) -> None:
+        super().__init__(call.session)
+        self.streams = call.streams
+        self.acknowledged = True
+        self._returned: list[Event] = []
+
+    async def run(self) -> None:
+        """Live until the session is over."""
+        try:
+            while True:
+                await self._settle_hold()
+                await self._take(await self.next())
+        except HangUp as error:
+            await self.hang_up(str(error))
+        except DialogOver as error:
+            await self.remote_hung_up(error.data)
+
+    async def _take(self, event: Event) -> None:
+        match event:
+            case EndRequested():
+                raise HangUp("user_request")
+            case DialogChanged(state="disconnected", data=data):
+                raise DialogOver(data)
+            case DialogChanged(state="connected", data=data) if data.sub_state == "received_proposal":
+                await proposed.answer(self)
+            case AddRequested(stream):
+                await proposing.add(self, stream)
+            case RemoveRequested(stream):
+                await proposing.remove(self, stream)
+            case StreamFailed(stream, reason) if stream in self.streams:
+                await self._stream_failed(stream, reason)
+
+    async def _settle_hold(self) -> None:
+        """Carry out what `hold` and `unhold` asked for meanwhile."""
+        session = self.session
+        while session._wants_hold != session._held and session.state in ("connected", "sending_proposal"):
+            if session._invitation.sub_state != "normal":
+                return
+            session.state = "sending_proposal"
+            await proposing.change_hold(self)
+
+    async def _stream_failed(self, stream: Any, reason: str) -> None:
+        if len(self.streams) == 1:
+            raise HangUp(f"media stream failed: {reason}")
+        self.session.state = "sending_proposal"
+        await proposing.remove(self, stream)
+
+    # Waiting
+
+    async def next(self, deadline: float | None = None) -> Event:
+        if self._returned:
+            return self._returned.pop(0)
+        return await super().next(deadline)
+
+    def put_back(self, event: Event) -> None:
+        """Have the event come again, before all others."""
+        self._returned.append(event)
+
+    # What the proposals need
+
+    @property
+    def active_local(self) -> FrozenSDPSession:
+        """Our description in force; a running session has one."""
+        active = self.session._invitation.sdp.active_local
+        assert active is not None
+        return active
+
+    @property
+    def active_remote(self) -> FrozenSDPSession:
+        """The description of the other party in force."""
+        active = self.session._invitation.sdp.active_remote
+        assert active is not None
+        return active
+
+    @property
+    def negotiated_now(self) -> Negotiated:
+        """Both descriptions in force."""
+        return Negotiated(self.active_local, self.active_remote)
+
+    def provisional(self, data: NotificationData) -> None:
+        """A provisional response to our re-INVITE; the re-INVITE itself is told in the same way and has no code."""
+        if not hasattr(data, "code"):
+            return
+        if data.code == 180:
+            self.post("SIPSessionGotRingIndication")
+        self.post("SIPSessionGotProvisionalResponse", code=data.code, reason=data.reason)
+
+    def post_proposal(self, stream: Any) -> None:
+        """Tell that a stream is being proposed."""
+        self.post("SIPSessionGotProposal", originator="local", streams=[stream])
+
+    def report(self, result: Outcome) -> None:
+        self.post_transaction("local", "INVITE", result.code, result.reason)
+
+    def report_remote(self, code: int, reason: str) -> None:
+        self.post_transaction("remote", "INVITE", code, reason, ack_received="unknown")
+
+    def update_streams(self, negotiated: Negotiated) -> None:
+        """Tell the running streams of the new descriptions."""
+        for stream in self.streams:
+            if sdp.accepts(negotiated.local_sdp, stream.index) and sdp.accepts(negotiated.remote_sdp, stream.index):
+                stream.update(negotiated.local_sdp, negotiated.remote_sdp, stream.index)
+
+    def held_by_remote(self) -> set[int]:
+        """Which streams the other party holds."""
+        return {id(stream) for stream in self.streams if stream.on_hold_by_remote}
+
+    def report_remote_hold(self, before: set[int]) -> None:
+        """Tell of a change since `before`."""
+        held = self.held_by_remote()
+        if held == before:
+            return
+        holdable = [stream for stream in self.streams if stream.hold_supported]
+        partial = bool(held) and any(not stream.on_hold_by_remote for stream in holdable)
+        self.post("SIPSessionDidChangeHoldState", originator="remote", on_hold=bool(held), partial=partial)
+
+    def lose(self, stream: Any, reason: str) -> None:
+        """A stream failed while something else was going on: it leaves without signalling."""
+        if stream in self.streams:
+            log.info("a stream failed during a proposal: %s", reason)
+            self.streams = self.session.streams = [other for other in self.streams if other is not stream]
+            self.give_up([stream])
+            self.post("SIPSessionDidRenegotiateStreams", originator="remote", action="remove", streams=[stream])
+
+    @staticmethod
+    def complain(what: str, error: Exception) -> None:
+        log.warning("the other party could not be asked to %s: %s", what, error)
 
 
 async def converse(call: CallFlow) -> None:
     """Run an established session to its end."""
-    while True:
-        match await call.next():
-            case EndRequested():
-                await call.hang_up("user_request")
-                return
-            case DialogChanged(state="disconnected", data=data):
-                await call.remote_hung_up(data)
-                return
-            case StreamFailed(stream, reason) if stream in call.streams:
-                await call.hang_up(f"media stream failed: {reason}")
-                return
+    await Conversation(call).run()

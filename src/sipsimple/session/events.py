@@ -62,6 +62,26 @@ class EndRequested:
     pass
 
 
+@dataclass(slots=True, frozen=True)
+class AddRequested:
+    stream: Any
+
+
+@dataclass(slots=True, frozen=True)
+class RemoveRequested:
+    stream: Any
+
+
+@dataclass(slots=True, frozen=True)
+class CancelRequested:
+    """Our own proposal is to be withdrawn."""
+
+
+@dataclass(slots=True, frozen=True)
+class HoldChanged:
+    """The application wants another hold state than the one that is agreed."""
+
+
 Event = (
     StreamInitialized
     | StreamStarted
@@ -72,4 +92,8 @@ Event = (
     | AcceptRequested
     | RejectRequested
     | EndRequested
+    | AddRequested
+    | RemoveRequested
+    | CancelRequested
+    | HoldChanged
 )

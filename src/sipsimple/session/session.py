@@ -22,12 +22,16 @@ from sipsimple.session.conversation import converse
 from sipsimple.session.errors import IllegalStateError, SessionError
 from sipsimple.session.events import (
     AcceptRequested,
+    AddRequested,
+    CancelRequested,
     DialogChanged,
     EndRequested,
     Event,
+    HoldChanged,
     Negotiated,
     NegotiationFailed,
     RejectRequested,
+    RemoveRequested,
     StreamFailed,
     StreamInitialized,
     StreamStarted,
@@ -47,7 +51,8 @@ log = logging.getLogger(__name__)
 class Session:
     """A SIP session; created by the application to call somebody, or announced by `SIPSessionNewIncoming`.
 
-    `state` is one of None, "outgoing", "incoming", "accepting", "connected", "terminating", "terminated".
+    `state` is one of None, "outgoing", "incoming", "accepting", "connected", "sending_proposal", "cancelling_proposal",
+    "received_proposal", "accepting_proposal", "rejecting_proposal", "terminating", "terminated".
     """
 
     media_stream_timeout = 15
@@ -68,6 +73,8 @@ class Session:
         self._mailbox: asyncio.Queue[Event] = asyncio.Queue()
         self._tasks = TaskOwner("session")
         self._lock = threading.Lock()
+        self._wants_hold = False
+        self._held = False
         self._started: Result[Session] = Result()
         self._ended: Result[Session] = Result()
 
@@ -89,8 +96,8 @@ class Session:
         return self._started
 
     def send_ring_indication(self) -> None:
-        """Answer an incoming session with 180 Ringing; as often as wanted, until it is accepted or refused."""
-        if self.state != "incoming":
+        """Answer an incoming session or proposal with 180 Ringing, until it is accepted or refused."""
+        if self.state not in ("incoming", "received_proposal"):
             raise IllegalStateError("send_ring_indication", self.state)
         run_in_loop(self._ring)
 
@@ -100,9 +107,7 @@ class Session:
         The result is as that of `connect`. Raises ValueError for streams that were not proposed, or none at all.
         """
         streams = list(streams)
-        proposed = self.proposed_streams or []
-        if self.state == "incoming" and (not streams or any(stream not in proposed for stream in streams)):
-            raise ValueError("Session.accept() takes at least one of the proposed streams, and no others")
+        self._check_choice("accept", "incoming", streams)
         self._change("accept", ("incoming",), "accepting")
         self._tell(AcceptRequested(streams))
         return self._started
@@ -114,6 +119,45 @@ class Session:
         self._change("reject", ("incoming",), "terminating")
         self._tell(RejectRequested(code, reason))
         return self._ended
+
+    def accept_proposal(self, streams: Iterable[Any]) -> None:
+        """Accept a subset of the streams that the other party proposes to add; only in the state received_proposal."""
+        streams = list(streams)
+        self._check_choice("accept_proposal", "received_proposal", streams)
+        self._change("accept_proposal", ("received_proposal",), "accepting_proposal")
+        self._tell(AcceptRequested(streams))
+
+    def reject_proposal(self, code: int = 488, reason: str | None = None) -> None:
+        """Refuse the streams that the other party proposes to add; the session goes on as it is."""
+        if not 300 <= code <= 699:
+            raise ValueError(f"a proposal is refused with a code from 300 to 699, not {code}")
+        self._change("reject_proposal", ("received_proposal",), "rejecting_proposal")
+        self._tell(RejectRequested(code, reason))
+
+    def add_stream(self, stream: Any) -> None:
+        """Propose one more stream to the other party; only in the state connected."""
+        self._change("add_stream", ("connected",), "sending_proposal")
+        self._tell(AddRequested(stream))
+
+    def remove_stream(self, stream: Any) -> None:
+        """Take a stream out of the session, whatever the other party says; only in the state connected."""
+        if self.state == "connected" and stream not in (self.streams or ()):
+            return
+        self._change("remove_stream", ("connected",), "sending_proposal")
+        self._tell(RemoveRequested(stream))
+
+    def cancel_proposal(self) -> None:
+        """Withdraw our proposal; `SIPSessionGotRejectProposal` with code 487 tells of its end."""
+        self._change("cancel_proposal", ("sending_proposal",), "cancelling_proposal")
+        self._tell(CancelRequested())
+
+    def hold(self) -> None:
+        """Put the streams on hold, as soon as the state allows; allowed in any state."""
+        self._want_hold(True)
+
+    def unhold(self) -> None:
+        """Take the streams out of hold, as soon as the state allows; allowed in any state."""
+        self._want_hold(False)
 
     def end(self) -> Result[Session]:
         """End the session, whatever it is doing; the result is settled when it is over.
@@ -192,8 +236,32 @@ class Session:
         NotificationCenter().post_notification(name, self, TimestampedNotificationData(streams=list(streams)))
 
     def _ring(self) -> None:
-        if self.state == "incoming" and self._invitation.state in ("incoming", "early"):
-            self._invitation.send_response(180)
+        invitation = self._invitation
+        if invitation.state in ("incoming", "early") or invitation.sub_state == "received_proposal":
+            invitation.send_response(180)
+
+    def _want_hold(self, wanted: bool) -> None:
+        with self._lock:
+            if self._wants_hold == wanted or self.state in ("terminating", "terminated"):
+                return
+            self._wants_hold = wanted
+            if self.state == "connected":
+                self.state = "sending_proposal"
+        if wanted and self.streams:
+            run_in_loop(self._hold_streams)
+        if self.streams:
+            self._tell(HoldChanged())
+
+    def _hold_streams(self) -> None:
+        """Nobody is to hear or be heard from now on, whenever the other party learns of it."""
+        for stream in self.streams or ():
+            if stream.hold_supported and self._wants_hold:
+                stream.hold()
+
+    def _check_choice(self, method: str, state: str, streams: list[Any]) -> None:
+        proposed = self.proposed_streams or []
+        if self.state == state and (not streams or any(stream not in proposed for stream in streams)):
+            raise ValueError(f"Session.{method}() takes at least one of the proposed streams, and no others")
 
     def _change(self, method: str, allowed: tuple[str | None, ...], state: str) -> None:
         with self._lock:
