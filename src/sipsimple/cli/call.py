@@ -252,8 +252,4 @@ def _words(error: SessionDidFail) -> str:
         case 0:
             return f"{answer}; check the address and the network"
         case _:
-            return (
-                answer
-                if error.failure_reason in ("user_request", None)
-                else f"{answer} ({clean(error.failure_reason)})"
-            )
+            return f"{answer} ({clean(error.failure_reason)})" if error.originator == "local" else answer

@@ -12,6 +12,8 @@ from sipsimple.cli.output import WRONG_USE, CommandError, clean, console, print_
 
 settings_app = typer.Typer(no_args_is_help=True, help="Show and change the settings and the accounts.")
 
+FROM_STDIN = "-"
+
 AccountOption = Annotated[
     str | None, typer.Option("--account", "-a", metavar="USER@DOMAIN", help="The account that the setting belongs to.")
 ]
@@ -182,7 +184,7 @@ def add_account(
             raise CommandError(f"no account was added: {error}", WRONG_USE) from error
         if proxy is not None:
             account.sip.outbound_proxy = find(account, "sip.outbound_proxy").parse(proxy)
-        account.password = sys.stdin.readline().rstrip("\n") if password == "-" else password
+        account.password = sys.stdin.readline().rstrip("\n") if password == FROM_STDIN else password
         if display_name is not None:
             account.display_name = display_name
         account.enabled = True

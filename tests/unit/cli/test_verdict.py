@@ -173,3 +173,11 @@ def test_eight_bit_files_are_refused(tmp_path):
         file.writeframes(bytes(100))
     with pytest.raises(AudioUnusable, match="16 bits"):
         read_wave(path)
+
+
+@pytest.mark.parametrize("length", [94501, 94502, 94499])
+def test_an_odd_number_of_samples_does_not_change_the_speed(length):
+    tone = np.sin(2 * np.pi * 3000 * np.arange(length) / 16000)
+    half = resample(tone, 16000, 8000)
+    expected = np.sin(2 * np.pi * 3000 * np.arange(len(half)) / 8000)
+    assert np.abs(half - expected)[100:-100].max() < 0.05

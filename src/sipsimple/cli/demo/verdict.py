@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import wave
 from dataclasses import dataclass
+from math import gcd
 from pathlib import Path
 from typing import Final
 
@@ -116,7 +117,10 @@ def resample(samples: Samples, rate: int, new_rate: int) -> Samples:
     """The same sound at another rate, by cutting or extending its spectrum."""
     if rate == new_rate or not samples.size:
         return samples
-    count = round(len(samples) * new_rate / rate)
+    # A count that is rounded would change the speed by a part of a sample.
+    period = rate // gcd(rate, new_rate)
+    samples = np.concatenate((samples, np.zeros(-len(samples) % period)))
+    count = len(samples) // period * (new_rate // gcd(rate, new_rate))
     spectrum = np.fft.rfft(samples)
     wanted = np.zeros(count // 2 + 1, np.complex128)
     kept = min(len(spectrum), len(wanted))
@@ -131,7 +135,7 @@ def correlation(one: Samples, other: Samples) -> float:
 
 
 def best_lag(played: Samples, heard: Samples) -> int:
-    """How many samples after the start of `heard` the played signal matches it best; negative when its start is lost."""
+    """The sample of `heard` at which the played signal begins, by its best match; negative when its start is lost."""
     if not heard.size:
         return 0
     size = len(played) + len(heard) - 1
