@@ -11,6 +11,7 @@ from sipsimple.session.events import (
     DialogChanged,
     EndRequested,
     Event,
+    HoldChanged,
     Negotiated,
     RemoveRequested,
     StreamFailed,
@@ -54,11 +55,21 @@ class Conversation(CallFlow):
             case DialogChanged(state="connected", data=data) if data.sub_state == "received_proposal":
                 await proposed.answer(self)
             case AddRequested(stream):
+                self._begin_proposal()
                 await proposing.add(self, stream)
             case RemoveRequested(stream):
+                self._begin_proposal()
                 await proposing.remove(self, stream)
+            case HoldChanged() if self.session.state == "sending_proposal":
+                # It changed back before anything was sent, or is carried out already.
+                self.session.state = "connected"
             case StreamFailed(stream, reason) if stream in self.streams:
                 await self._stream_failed(stream, reason)
+
+    def _begin_proposal(self) -> None:
+        # A hold that came in between may have left the state that the method set.
+        if self.session.state == "connected":
+            self.session.state = "sending_proposal"
 
     async def _settle_hold(self) -> None:
         """Carry out what `hold` and `unhold` asked for meanwhile."""
