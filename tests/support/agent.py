@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from sipsimple.account import Account
@@ -72,17 +72,16 @@ class Record:
 
 
 async def eventually(condition: Callable[[], Any], what: str, limit: float = LIMIT) -> Any:
-    """The first true value of `condition`, which is asked after every notification."""
+    """The first true value of `condition`, which is asked after every notification, and now and then."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + limit
     async with NotificationCenter().subscribe() as events:
-        deadline = asyncio.get_running_loop().time() + limit
-        while True:
-            value = condition()
-            if value:
-                return value
-            try:
-                await events.next(timeout=max(0.01, deadline - asyncio.get_running_loop().time()))
-            except TimeoutError:
-                raise AssertionError(f"did not happen in {limit} s: {what}") from None
+        while not (value := condition()):
+            if loop.time() > deadline:
+                raise AssertionError(f"did not happen in {limit} s: {what}")
+            with suppress(TimeoutError):
+                await events.next(timeout=0.05)
+        return value
 
 
 class Agent:
