@@ -26,7 +26,8 @@ def audible(listener: AudioStream, speaker: AudioStream) -> bool:
     """Whether sound comes from one to the other, through whatever ports of bridges there are in between."""
     connected = SIPApplication.voice_audio_mixer.connected_slots
     ends = {0} | {stream.consumer_slot for session in SessionManager().sessions for stream in session.streams}
-    reached, fresh = {speaker.producer_slot}, {speaker.producer_slot}
+    reached: set[int | None] = set()
+    fresh = {speaker.producer_slot}
     while fresh:
         fresh = {destination for source, destination in connected if source in fresh} - reached
         reached |= fresh
