@@ -102,6 +102,17 @@ class SIPApplication(metaclass=ApplicationType):
             run_in_loop(life.stop_requested.set)
         return life.ended
 
+    @classmethod
+    def forget(cls) -> None:
+        """Make the process as if no application had run in it, so that another may; raises RuntimeError while one does.
+
+        `SIPApplication.running` does it by itself; for tests and tools that use `start` and `stop` more than once.
+        """
+        if cls.state not in (None, "stopped"):
+            raise RuntimeError(f"SIPApplication is {cls.state}: stop it first")
+        _forget_configuration()
+        cls.state = cls.engine = cls._life = None
+
     def _load(self, config_backend: ConfigurationBackend) -> Life:
         if self.state is not None:
             raise RuntimeError(f"SIPApplication is {self.state}: it can be started once")
@@ -177,12 +188,4 @@ async def _running_in_this_loop(
         application.stop()
         await life.ended
         unbind_loop(loop)
-        _reset(application)
-
-
-def _reset(application: SIPApplication) -> None:
-    """Make the process as if no application had run in it."""
-    _forget_configuration()
-    application.state = None
-    application.engine = None
-    application._life = None
+        application.forget()
