@@ -209,3 +209,23 @@ def devices(json: JSONOption = False) -> None:
     from sipsimple.cli.devices import show_devices
 
     show_devices(json)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where the recording and the report go.")] = Path(
+        "demo-out"
+    ),
+    play: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Play this WAV file instead of the usual one.")
+    ] = None,
+    disturb: Annotated[bool, typer.Option("--disturb", hidden=True)] = False,
+) -> None:
+    """Let two user agents call each other here, and show whether the audio arrived."""
+    from sipsimple.cli.checks import check_wave
+    from sipsimple.cli.demo import run as command
+    from sipsimple.cli.running import run
+
+    if play is not None:
+        check_wave(play)
+    run(command.demo(command.DemoOptions(output, play, disturb)))

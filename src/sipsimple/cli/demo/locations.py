@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sipsimple.sip.errors import LimitReached
+from sipsimple.sip.frozen import frozendict
 from sipsimple.sip.headers import FrozenContactHeader
 from sipsimple.sip.uri import FrozenSIPURI
 
@@ -61,4 +62,4 @@ class Locations:
     def contact(binding: Binding, now: float) -> FrozenContactHeader:
         """The contact as a response to REGISTER lists it, with the seconds that it has left."""
         left = max(1, round(binding.expires_at - now))
-        return FrozenContactHeader(binding.uri, parameters={"expires": str(left)})
+        return FrozenContactHeader(binding.uri, parameters=frozendict({"expires": str(left)}))

@@ -93,24 +93,41 @@ def compare_files(source: Path, recording: Path) -> Verdict:
 
 def compare(source: Samples, source_rate: int, recording: Samples, recording_rate: int) -> Verdict:
     """Compare what was recorded with what was played; raises AudioUnusable when there is nothing to look for."""
-    played = resample(source, source_rate, COMPARED_RATE)
-    heard = resample(recording, recording_rate, COMPARED_RATE)
-    if not played.size or not np.any(played):
-        raise AudioUnusable("the source is silent: there is nothing to compare with")
-    lag = best_lag(played, heard)
-    aligned = stretch_of(heard, lag, len(played))
-    worst, worst_at = worst_stretch(played, aligned)
-    energy = float(aligned @ aligned)
-    scale = float(played @ aligned) / float(played @ played)
+    pair = align(source, source_rate, recording, recording_rate)
+    worst, worst_at = worst_stretch(pair.played, pair.heard)
     return Verdict(
-        correlation=correlation(played, aligned),
+        correlation=correlation(pair.played, pair.heard),
         worst_stretch=worst,
         worst_at=worst_at,
-        delay=lag / COMPARED_RATE,
-        gain_db=float(20 * np.log10(abs(scale))) if energy and scale else float("-inf"),
+        delay=pair.delay,
+        gain_db=float(20 * np.log10(abs(pair.gain))) if pair.gain else float("-inf"),
         source_seconds=len(source) / source_rate,
         recording_seconds=len(recording) / recording_rate,
     )
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What was played, and the stretch of the recording where it is heard; both at COMPARED_RATE and of one length.
+
+    `gain` is what the one has to be multiplied with to come closest to the other.
+    """
+
+    played: Samples
+    heard: Samples
+    delay: float
+    gain: float
+
+
+def align(source: Samples, source_rate: int, recording: Samples, recording_rate: int) -> Pair:
+    """Find the source in the recording; raises AudioUnusable when the source is silent."""
+    played = resample(source, source_rate, COMPARED_RATE)
+    recorded = resample(recording, recording_rate, COMPARED_RATE)
+    if not played.size or not np.any(played):
+        raise AudioUnusable("the source is silent: there is nothing to compare with")
+    lag = best_lag(played, recorded)
+    heard = stretch_of(recorded, lag, len(played))
+    return Pair(played, heard, lag / COMPARED_RATE, float(played @ heard) / float(played @ played))
 
 
 def resample(samples: Samples, rate: int, new_rate: int) -> Samples:

@@ -1,0 +1,256 @@
+"""`sipsimple demo`: directs the demonstration, draws its ladder while it runs, and writes the report.
+
+The director runs the server. Alice and Bob are processes of their own, reached by JSON lines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, Final
+
+from rich.text import Text
+
+from sipsimple.cli.demo.ladder import (
+    CHALLENGE,
+    FAILURE,
+    MEDIA,
+    PROVISIONAL,
+    REQUEST,
+    SERVER,
+    SUCCESS,
+    Arrow,
+    Ladder,
+    TextLadder,
+)
+from sipsimple.cli.demo.registrar import Registrar
+from sipsimple.cli.demo.report import Event, Report, write_report
+from sipsimple.cli.demo.verdict import AudioUnusable, Verdict, compare_files
+from sipsimple.cli.output import FAILED, INTERRUPTED, CommandError, clean, console, print_error
+from sipsimple.cli.running import Interrupted, interruptible
+from sipsimple.sip.transport.errors import ListenError
+
+DOMAIN: Final = "demo.example"
+CALLER: Final = "alice"
+CALLEE: Final = "bob"
+CODEC: Final = "PCMU"
+
+START_TIMEOUT: Final = 15.0
+STEP_TIMEOUT: Final = 8.0
+CALL_TIMEOUT: Final = 40.0
+FAREWELL_TIMEOUT: Final = 5.0
+
+_STYLES: Final = {
+    REQUEST: "cyan",
+    PROVISIONAL: "dim",
+    SUCCESS: "green",
+    CHALLENGE: "yellow",
+    FAILURE: "red",
+    MEDIA: "magenta",
+}
+
+
+@dataclass
+class DemoOptions:
+    """What was asked for; `play` None is the sound that the package brings."""
+
+    output: Path
+    play: Path | None
+    disturb: bool
+
+
+@dataclass
+class Agent:
+    """A process that is one of the two users."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    events: list[Event] = field(default_factory=list)
+    statistics: dict[str, Any] | None = None
+    _news: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _seen: list[dict[str, Any]] = field(default_factory=list)
+
+    def order(self, **order: Any) -> None:
+        """Send an order."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order).encode() + b"\n")
+
+    async def listen(self, on_playing: Any) -> None:
+        """Take what the agent reports, until it ends."""
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            try:
+                message = json.loads(line)
+            except ValueError:
+                continue  # not ours: a library wrote to standard output
+            match message["event"]:
+                case "notification":
+                    self.events.append(Event(message["at"], self.name, message["name"], message["data"]))
+                case "statistics":
+                    self.statistics = message
+                case "playing":
+                    on_playing(message)
+            await self._tell(message)
+        await self._tell({"event": "gone"})
+
+    async def _tell(self, message: dict[str, Any]) -> None:
+        async with self._news:
+            self._seen.append(message)
+            self._news.notify_all()
+
+    async def reported(self, event: str, timeout: float, name: str | None = None) -> dict[str, Any]:
+        """Wait until the agent has reported this event; raises CommandError when it fails, ends or takes too long."""
+        try:
+            async with asyncio.timeout(timeout), self._news:
+                while True:
+                    for message in self._seen:
+                        if message["event"] == event and name in (None, message.get("name")):
+                            return message
+                        self._check(message)
+                    await self._news.wait()
+        except TimeoutError:
+            what = name or event
+            raise CommandError(f"{self.name} did not report {what!r} within {timeout:g} seconds") from None
+
+    def _check(self, message: dict[str, Any]) -> None:
+        if message["event"] == "failed":
+            raise CommandError(f"{self.name} failed: {clean(message['error'])}")
+        if message["event"] == "gone":
+            raise CommandError(f"{self.name} ended unexpectedly")
+        if message.get("name") == "SIPAccountRegistrationDidFail":
+            raise CommandError(f"{self.name} could not register: {clean(message['data'].get('error'))}")
+
+
+class LivePicture:
+    """Prints the ladder line by line while it grows."""
+
+    def __init__(self, ladder: Ladder, began: float) -> None:
+        self._text = TextLadder(ladder.parties)
+        self._began = began
+        ladder.on_arrow = self.show
+        console().print(Text(self._text.head(), style="bold"))
+
+    def show(self, arrow: Arrow) -> None:
+        console().print(Text(self._text.line(arrow, arrow.at - self._began), style=_STYLES[arrow.kind]))
+
+
+async def demo(options: DemoOptions) -> int:
+    """Run the demonstration; returns the exit status, 0 only when the audio arrived."""
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(
+            f"{clean(options.output)} cannot be made: {error.strerror}; name another --output"
+        ) from error
+    with as_file(files("sipsimple") / "data" / "demo.wav") as shipped:
+        source = (options.play or shipped).absolute()
+        recording = options.output.absolute() / "recording.wav"
+        recording.unlink(missing_ok=True)
+        async with interruptible() as interrupt:
+            try:
+                report = await interrupt.race(_perform(options, source, recording))
+            except Interrupted:
+                return INTERRUPTED
+        try:
+            verdict = compare_files(source, recording)
+        except AudioUnusable as error:
+            raise CommandError(str(error)) from error
+        page = options.output / "report.html"
+        write_report(page, report, verdict, source, recording)
+    return _conclude(verdict, recording, page)
+
+
+def _conclude(verdict: Verdict, recording: Path, page: Path) -> int:
+    console().print()
+    console().print(Text.assemble(("recording  ", "dim"), str(recording)))
+    console().print(Text.assemble(("report     ", "dim"), str(page)))
+    if verdict.passed:
+        console().print(Text.assemble(("verdict    ", "dim"), (f"PASSED: {verdict}", "bold green")))
+        return 0
+    print_error(f"FAILED: {verdict}")
+    return FAILED
+
+
+async def _perform(options: DemoOptions, source: Path, recording: Path) -> Report:
+    """The whole play, from the start of the server to the end of both agents."""
+    began = time.time()
+    passwords = {name: secrets.token_urlsafe(12) for name in (CALLER, CALLEE)}
+    registrar = Registrar(DOMAIN, passwords)
+    ladder = Ladder((CALLER, SERVER, CALLEE), time.time)
+    registrar.endpoint.on_trace = ladder.trace
+    try:
+        port = await registrar.start()
+        LivePicture(ladder, began)
+        playing: list[dict[str, Any]] = []
+
+        def on_playing(message: dict[str, Any]) -> None:
+            playing.append(message)
+            ladder.add(Arrow(message["at"], CALLER, CALLEE, f"audio, RTP, {clean(message['codec'])}", MEDIA))
+
+        async with _agent(CALLER, on_playing) as alice, _agent(CALLEE, on_playing) as bob:
+            for agent in (alice, bob):
+                agent.order(
+                    name=agent.name,
+                    account=f"{agent.name}@{DOMAIN}",
+                    password=passwords[agent.name],
+                    display_name=agent.name.capitalize(),
+                    proxy=f"127.0.0.1:{port}",
+                    codec=CODEC,
+                )
+            for agent in (bob, alice):
+                await agent.reported("here", START_TIMEOUT)
+                agent.order(do="start")
+                await agent.reported("notification", STEP_TIMEOUT, "SIPAccountRegistrationDidSucceed")
+            bob.order(do="be called", record=str(recording))
+            await bob.reported("waiting", STEP_TIMEOUT)
+            alice.order(do="call", target=f"sip:{CALLEE}@{DOMAIN}", play=str(source), disturbed=options.disturb)
+            await alice.reported("done", CALL_TIMEOUT)
+            await bob.reported("done", STEP_TIMEOUT)
+            for agent in (alice, bob):
+                agent.order(do="stop")
+                await agent.reported("ended", STEP_TIMEOUT)
+    except ListenError as error:
+        raise CommandError(f"the server of the demonstration cannot listen: {error}") from error
+    finally:
+        await registrar.stop()
+    events = sorted((*alice.events, *bob.events), key=lambda event: event.at)
+    statistics = {agent.name: agent.statistics or {} for agent in (alice, bob)}
+    return Report(began, time.time() - began, ladder, events, statistics, (CALLER, CALLEE), CODEC)
+
+
+@asynccontextmanager
+async def _agent(name: str, on_playing: Any) -> AsyncIterator[Agent]:
+    """A process of the running interpreter; it is gone at the end, whatever happens."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "sipsimple.cli.demo.agent",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        # Ctrl-C reaches the director, which ends its agents in good order.
+        start_new_session=True,
+    )
+    agent = Agent(name, process)
+    listening = asyncio.create_task(agent.listen(on_playing))
+    try:
+        yield agent
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            async with asyncio.timeout(FAREWELL_TIMEOUT):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
