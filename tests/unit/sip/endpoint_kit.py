@@ -131,7 +131,7 @@ class BareUDP:
         self.socket = socket.socket(socket.AF_INET6 if ":" in destination.host else socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
         self.socket.bind((destination.host, 0))
-        self.socket.connect(destination[1:])
+        self.socket.connect(destination.address)
         self.port = self.socket.getsockname()[1]
 
     def send(self, data: bytes) -> None:

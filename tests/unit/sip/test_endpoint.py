@@ -372,8 +372,8 @@ async def test_trace_shows_every_message_in_both_directions(transport):
         client.endpoint.send_request(make_request(), destination, client)
         await client.responses(200)
         (out, back) = traced
-        assert (out[0], out[1], out[3], out[4][:7]) == (False, transport.upper(), destination[1:], b"OPTIONS")
-        assert (back[0], back[2], back[3], back[4][:11]) == (True, destination[1:], out[2], b"SIP/2.0 200")
+        assert (out[0], out[1], out[3], out[4][:7]) == (False, transport.upper(), destination.address, b"OPTIONS")
+        assert (back[0], back[2], back[3], back[4][:11]) == (True, destination.address, out[2], b"SIP/2.0 200")
 
 
 @every_transport

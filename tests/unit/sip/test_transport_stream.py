@@ -41,7 +41,7 @@ class BareTCP:
 
 @contextlib.asynccontextmanager
 async def connected(destination: Destination) -> AsyncIterator[BareTCP]:
-    reader, writer = await asyncio.open_connection(*destination[1:])
+    reader, writer = await asyncio.open_connection(*destination.address)
     try:
         yield BareTCP(reader, writer)
     finally:
@@ -296,7 +296,7 @@ async def test_connection_that_cannot_be_made_in_time_fails(monkeypatch):
         for _ in range(3):
             filler = others.enter_context(socket.socket())
             filler.setblocking(False)
-            filler.connect_ex(destination[1:])
+            filler.connect_ex(destination.address)
         await client.endpoint.listen("tcp", "127.0.0.1", 0)
         client.endpoint.send_request(make_request(), destination, client)
         await client.next("transport error")

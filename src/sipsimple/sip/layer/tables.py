@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sipsimple.sip.errors import LimitReached
+from sipsimple.sip.layer.wires import way_of
 from sipsimple.sip.transaction import ClientTransaction, ServerTransaction, State
 from sipsimple.sip.transport import ConnectionLost, Destination
 
@@ -73,7 +74,9 @@ class Tables:
     def clients_over(self, transport: str) -> list[ClientTransaction]:
         """The client transactions that use a transport."""
         return [
-            transaction for transaction in self.clients.values() if transaction.wire.destination.transport == transport
+            transaction
+            for transaction in self.clients.values()
+            if (way := way_of(transaction)) is not None and way.destination.transport == transport
         ]
 
     def clear(self) -> None:

@@ -64,7 +64,7 @@ def response_destination(request: Request, source: Destination) -> Destination:
     their connection closed.
     """
     via = request.via
-    transport, host, _ = source
+    transport, host = source[:2]
     if transport == "udp":
         if "rport" in via.parameters:
             return source

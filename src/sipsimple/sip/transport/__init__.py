@@ -14,11 +14,13 @@ from sipsimple.sip.transport.errors import (
     ListenError,
     MessageTooLarge,
     SendError,
+    TLSVerificationError,
     TransportError,
     TransportNotListening,
 )
 from sipsimple.sip.transport.layer import Channel, TransportLayer, TransportUser
-from sipsimple.sip.transport.pool import Security
+from sipsimple.sip.transport.peer import Identity, Peer
+from sipsimple.sip.transport.security import Security
 from sipsimple.sip.transport.statistics import Statistics, TraceFunction, TraceHook
 from sipsimple.sip.transport.stream import StreamConnection
 
@@ -30,12 +32,15 @@ __all__ = [
     "ConnectError",
     "ConnectionLost",
     "Destination",
+    "Identity",
     "ListenError",
     "MessageTooLarge",
+    "Peer",
     "Security",
     "SendError",
     "Statistics",
     "StreamConnection",
+    "TLSVerificationError",
     "TraceFunction",
     "TraceHook",
     "TransportError",

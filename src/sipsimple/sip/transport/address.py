@@ -9,6 +9,8 @@ import ipaddress
 import socket
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from sipsimple.sip.transport.peer import Peer
+
 TransportName: TypeAlias = Literal["udp", "tcp", "tls"]
 Address: TypeAlias = tuple[str, int]
 
@@ -25,6 +27,13 @@ class Destination(NamedTuple):
     transport: TransportName
     host: str
     port: int
+    peer: Peer | None = None
+    """For TLS: who has to be there. None is whoever connected to us, or else the owner of the address itself."""
+
+    @property
+    def address(self) -> Address:
+        """Host and port."""
+        return self.host, self.port
 
     def __str__(self) -> str:
         return f"{self.transport}:{uri_host(self.host)}:{self.port}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from sipsimple.sip.errors import MalformedMessage
 from sipsimple.sip.message import Request, Response, parse_message
@@ -23,7 +23,8 @@ from sipsimple.sip.transport.address import (
     source_address_towards,
 )
 from sipsimple.sip.transport.errors import ConnectionLost, ListenError, SendError, TransportNotListening
-from sipsimple.sip.transport.pool import ConnectionPool, Failed, Security
+from sipsimple.sip.transport.pool import ConnectionPool, Failed
+from sipsimple.sip.transport.security import Security
 from sipsimple.sip.transport.statistics import Statistics, TraceHook
 from sipsimple.sip.transport.stream import StreamConnection
 from sipsimple.sip.transport.udp import UDPSocket
@@ -41,10 +42,12 @@ _LONGEST_KEEP_ALIVE: Final = 4
 class Channel(Protocol):
     """A socket or connection that a message came in by."""
 
-    transport: Any
-    reliable: Any
     local: Address
 
+    @property
+    def transport(self) -> TransportName: ...
+    @property
+    def reliable(self) -> bool: ...
     @property
     def is_open(self) -> bool: ...
 
@@ -144,12 +147,12 @@ class TransportLayer:
 
     def send(self, destination: Destination, data: bytes, failed: Failed | None = None) -> None:
         """Send one message. Raises TransportError when that fails at once; `failed(error)` tells what fails later."""
-        transport, host, port = destination
+        transport = destination.transport
         if transport == "udp":
-            opened = self._sockets.get(family_of(host))
+            opened = self._sockets.get(family_of(destination.host))
             if opened is None:
                 raise TransportNotListening(destination)
-            self.send_by(opened, (host, port), data)
+            self.send_by(opened, destination.address, data)
         elif (pool := self._pools.get(transport)) is not None:
             pool.send(destination, data, failed)
         else:
@@ -168,7 +171,7 @@ class TransportLayer:
         Raises TransportError when that fails at once; `failed(error)` tells what fails later.
         """
         if channel.is_open:
-            self.send_by(channel, destination[1:], data)
+            self.send_by(channel, destination.address, data)
         else:
             self.send(destination, data, failed)
 
@@ -181,7 +184,7 @@ class TransportLayer:
             opened = self._sockets.get(family_of(destination.host))
             if opened is None:
                 raise TransportNotListening(destination)
-            opened.send(_CRLF, destination[1:])
+            opened.send(_CRLF, destination.address)
         elif (connection := self.connection(destination)) is not None:
             connection.ping()
         else:
@@ -209,7 +212,7 @@ class TransportLayer:
     def on_stream_message(self, message: Request | Response, connection: StreamConnection) -> None:
         if self._trace.call is not None:
             name = connection.transport.upper()
-            self._trace.call(True, name, connection.remote[1:], connection.local, message.encode())
+            self._trace.call(True, name, connection.remote.address, connection.local, message.encode())
         self._user.on_message(message, connection.remote, connection)
 
     def on_stream_garbage(self, error: MalformedMessage, connection: StreamConnection) -> None:

@@ -1,7 +1,8 @@
 """The connections of one stream transport: listening, connecting, reusing, ending (RFC 3261 18.1.1, 18.2.1).
 
-There is at most one connection with a remote address; it is used for requests and responses in both directions,
-whoever made it. Messages for a connection that is being made wait in a bounded queue.
+There is at most one connection with a destination; it is used for requests and responses in both directions, whoever
+made it. For TLS the destination says who has to be there and as whom we come, so accounts with certificates of their
+own have connections of their own. Messages for a connection that is being made wait in a bounded queue.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from sipsimple.sip.errors import MalformedMessage
 from sipsimple.sip.message import Request, Response
@@ -21,9 +22,11 @@ from sipsimple.sip.transport.errors import (
     ConnectError,
     ConnectionLost,
     SendError,
+    TLSVerificationError,
     TransportError,
     TransportNotListening,
 )
+from sipsimple.sip.transport.security import SHUTDOWN_TIMEOUT, Acceptor, Security, check_peer
 from sipsimple.sip.transport.statistics import Statistics, TraceHook
 from sipsimple.sip.transport.stream import MAX_WRITE_BUFFER, StreamConnection, StreamUser
 
@@ -36,13 +39,6 @@ SWEEP_INTERVAL: Final = 1.0
 _BACKLOG: Final = 128
 
 Failed: TypeAlias = Callable[[TransportError], object]
-
-
-class Security(NamedTuple):
-    """What TLS needs: our certificate for those who connect, and what we demand of those we connect to."""
-
-    server: ssl.SSLContext
-    client: ssl.SSLContext
 
 
 class _Dialling:
@@ -75,7 +71,7 @@ class ConnectionPool:
         self._statistics = statistics
         self._trace = trace
         self._security = security
-        self._servers: dict[socket.AddressFamily, tuple[asyncio.Server, Address]] = {}
+        self._servers: dict[socket.AddressFamily, tuple[asyncio.Server | Acceptor, Address]] = {}
         self._connections: dict[Destination, StreamConnection] = {}
         self._open: set[StreamConnection] = set()
         self._dialling: dict[Destination, _Dialling] = {}
@@ -92,16 +88,17 @@ class ConnectionPool:
         """Accept connections; raises OSError, also when it listens on an address of this family already."""
         family = family_of(address)
         bound = _listening_socket(address, port)
-        try:
-            server = await asyncio.get_running_loop().create_server(
-                lambda: self._new_connection(incoming=True),
-                sock=bound,
-                backlog=_BACKLOG,
-                ssl=self._security and self._security.server,
-            )
-        except BaseException:
-            bound.close()
-            raise
+        server: asyncio.Server | Acceptor
+        if self._security is not None:
+            server = Acceptor(bound, self._security, self._new_connection, self._statistics)
+        else:
+            try:
+                server = await asyncio.get_running_loop().create_server(
+                    self._new_connection, sock=bound, backlog=_BACKLOG
+                )
+            except BaseException:
+                bound.close()
+                raise
         local: Address = bound.getsockname()[:2]
         self._servers[family] = server, local
         return local
@@ -176,6 +173,11 @@ class ConnectionPool:
             self._statistics.connections_refused += 1
             connection.abort()
             return
+        if not connection.incoming and (encryption := connection.encryption) is not None:
+            stranger = check_peer(connection.remote, encryption)
+            if stranger is not None:
+                connection.refuse(stranger)
+                return
         self._open.add(connection)
         self._connections[connection.remote] = connection
         if self._next_sweep is None:
@@ -198,8 +200,8 @@ class ConnectionPool:
     def on_stream_garbage(self, error: MalformedMessage, connection: StreamConnection) -> None:
         self._user.on_stream_garbage(error, connection)
 
-    def _new_connection(self, *, incoming: bool) -> StreamConnection:
-        return StreamConnection(self._transport, self, self._clock, self._statistics, self._trace, incoming=incoming)
+    def _new_connection(self, destination: Destination | None = None) -> StreamConnection:
+        return StreamConnection(self._transport, self, self._clock, self._statistics, self._trace, destination)
 
     def _dial(self, destination: Destination) -> _Dialling:
         if self._closed or family_of(destination.host) not in self._servers:
@@ -216,15 +218,16 @@ class ConnectionPool:
     async def _connect(self, destination: Destination, dialling: _Dialling) -> None:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: self._new_connection(incoming=False),
-                    destination.host,
-                    destination.port,
-                    ssl=self._security and self._security.client,
-                    local_addr=self._source(destination),
-                )
+                connection = await self._make_connection(destination)
+        except ConnectError as error:
+            self._fail(dialling, error)
+        except ssl.SSLCertVerificationError as error:
+            self._fail(dialling, TLSVerificationError.from_ssl(destination, error))
         except OSError as error:
             self._fail(dialling, ConnectError(destination, error))
+        except ValueError as error:
+            # A domain that cannot be a server name.
+            self._fail(dialling, ConnectError(destination, OSError(str(error))))
         except asyncio.CancelledError:
             self._fail(dialling, ConnectError(destination, ConnectionAbortedError("the transport was closed")))
             raise
@@ -232,6 +235,30 @@ class ConnectionPool:
             self._flush(dialling, connection)
         finally:
             del self._dialling[destination]
+
+    async def _make_connection(self, destination: Destination) -> StreamConnection:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: self._new_connection(destination),
+            destination.host,
+            destination.port,
+            local_addr=self._source(destination),
+            **await self._encryption(destination),
+        )
+        if connection.refused is not None:
+            raise connection.refused
+        return connection
+
+    async def _encryption(self, destination: Destination) -> dict[str, Any]:
+        """What `create_connection` needs for TLS."""
+        if self._security is None:
+            return {}
+        peer = destination.peer
+        return {
+            "ssl": await self._security.client_context(peer.identity if peer else None),
+            "server_hostname": (peer and peer.server_name()) or destination.host,
+            "ssl_handshake_timeout": self._security.handshake_timeout,
+            "ssl_shutdown_timeout": SHUTDOWN_TIMEOUT,
+        }
 
     def _source(self, destination: Destination) -> Address | None:
         """The address to connect from: the one we listen on, unless that is all of them."""

@@ -37,7 +37,9 @@ class Statistics:
     """ICMP errors for datagrams of ours."""
 
     connections_refused: int = 0
-    """Connections closed on arrival because of `MAX_CONNECTIONS`."""
+    """Connections closed on arrival because of `MAX_CONNECTIONS` or `MAX_HANDSHAKES`."""
+    handshakes_failed: int = 0
+    """Connections of others that never came to speak TLS with us."""
     connections_timed_out: int = 0
     """Connections closed because a message, or the answer to a keep-alive, was too long in coming."""
     connections_idle_closed: int = 0

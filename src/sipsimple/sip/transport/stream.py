@@ -8,6 +8,7 @@ bounded time.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -15,7 +16,7 @@ from sipsimple.sip.errors import MalformedMessage
 from sipsimple.sip.framing import KeepAlive, StreamParser
 from sipsimple.sip.message import Request, Response
 from sipsimple.sip.transport.address import Address, Destination, TransportName
-from sipsimple.sip.transport.errors import ConnectionLost
+from sipsimple.sip.transport.errors import ConnectError, ConnectionLost
 from sipsimple.sip.transport.statistics import Statistics, TraceHook
 
 MAX_WRITE_BUFFER: Final = 1024 * 1024
@@ -53,13 +54,14 @@ class StreamConnection(asyncio.Protocol):
         clock: Callable[[], float],
         statistics: Statistics,
         trace: TraceHook,
-        *,
-        incoming: bool,
+        destination: Destination | None = None,
     ) -> None:
+        """`destination` is whom we connect to; None when the remote connects to us."""
         self.transport: TransportName = transport
-        self.incoming = incoming
+        self.incoming = destination is None
         self.local: Address = ("", 0)
-        self.remote = Destination(transport, "", 0)
+        self.remote = destination or Destination(transport, "", 0)
+        self.refused: ConnectError | None = None
         self._user = user
         self._clock = clock
         self._statistics = statistics
@@ -67,7 +69,7 @@ class StreamConnection(asyncio.Protocol):
         self._parser = StreamParser()
         self._writer: asyncio.Transport | None = None
         self._last_used = clock()
-        self._incomplete_since: float | None = self._last_used if incoming else None
+        self._incomplete_since: float | None = self._last_used if self.incoming else None
         self._pinged_at: float | None = None
         self._end: OSError | None = None
 
@@ -91,7 +93,7 @@ class StreamConnection(asyncio.Protocol):
         """
         self._write(data)
         if self._trace.call is not None:
-            self._trace.call(False, self.transport.upper(), self.local, self.remote[1:], data)
+            self._trace.call(False, self.transport.upper(), self.local, self.remote.address, data)
 
     def ping(self) -> None:
         """Send a keep-alive; a remote that answers nothing within `PONG_TIMEOUT` is taken for lost (RFC 5626 4.4.1)."""
@@ -107,6 +109,16 @@ class StreamConnection(asyncio.Protocol):
         else:
             self._statistics.connections_timed_out += 1
             self._abort(TimeoutError("it was silent for too long"))
+
+    @property
+    def encryption(self) -> ssl.SSLObject | None:
+        """The state of TLS; None without it, and before and after the connection."""
+        return self._writer.get_extra_info("ssl_object") if self._writer is not None else None
+
+    def refuse(self, error: ConnectError) -> None:
+        """Close at once, because the remote is not whom we want."""
+        self.refused = error
+        self.abort()
 
     def close(self) -> None:
         """Close once what was written has gone out."""
@@ -128,7 +140,8 @@ class StreamConnection(asyncio.Protocol):
             transport.abort()
             return
         self.local = local[:2]
-        self.remote = Destination(self.transport, *remote[:2])
+        if self.incoming:
+            self.remote = Destination(self.transport, *remote[:2])
         self._user.on_connected(self)
 
     def data_received(self, data: bytes) -> None:
