@@ -31,7 +31,7 @@ def free_port() -> int:
     raise RuntimeError("no free ports between 20000 and 32000")
 
 
-def udp_port_is_bound(port: int) -> bool:
-    """Whether some program has this UDP port of IPv4."""
-    entries = Path("/proc/net/udp").read_text().splitlines()[1:]
+def port_is_bound(transport: str, port: int) -> bool:
+    """Whether some program has this port of IPv4; `transport` is "udp" or "tcp"."""
+    entries = Path(f"/proc/net/{transport}").read_text().splitlines()[1:]
     return any(int(entry.split()[1].partition(":")[2], 16) == port for entry in entries)

@@ -40,6 +40,20 @@ def proposed_streams(account: Any, remote_sdp: FrozenSDPSession, first: int = 0)
     return streams
 
 
+def offerable_streams(account: Any) -> list[Any]:
+    """One stream of each registered class that can be offered, for an INVITE that leaves the offer to us."""
+    streams = []
+    for stream_class in MediaStreamRegistry():
+        if not getattr(stream_class, "offered_by_default", True):
+            continue
+        try:
+            streams.append(stream_class(account))
+        except Exception as error:  # noqa: BLE001
+            # Some classes need to know more than the account; they are for the application to propose.
+            log.debug("%s is not offered: %s", stream_class.__name__, error)
+    return streams
+
+
 def _stream_for(account: Any, remote_sdp: FrozenSDPSession, index: int) -> Any:
     for stream_class in MediaStreamRegistry():
         try:
@@ -86,7 +100,8 @@ class IncomingCall(CallFlow):
 
     async def accept(self) -> bool:
         try:
-            await self.initialize_streams(self.streams, "incoming")
+            offerless = self.session._invitation.sdp.proposed_remote is None
+            await self.initialize_streams(self.streams, "outgoing" if offerless else "incoming")
             self.answer()
         except DialogOver as error:
             self.give_up(self.streams)
@@ -139,6 +154,9 @@ class IncomingCall(CallFlow):
                 await self.remote_hung_up(error.data)
             return False
         except Interrupted as error:
+            if self.negotiated is None and isinstance(error, NotNegotiated):
+                self.answer_unusable(error)
+                return False
             self.post_transaction("remote", "INVITE", 200, "OK", ack_received=self.acknowledged or "unknown")
             prefix = "SDP negotiation failed: " if isinstance(error, NotNegotiated) else ""
             await self.hang_up(f"{prefix}{error}")
@@ -174,6 +192,13 @@ class IncomingCall(CallFlow):
         self.session.state = "terminated"
         self.post_transaction("remote", "INVITE", 487, "Session Cancelled", ack_received="unknown")
         self.did_fail("remote", 487, "Session Cancelled", reason_of(data))
+
+    def answer_unusable(self, error: NotNegotiated) -> None:
+        """We made the offer, and the ACK has no answer to it; the dialog ends itself with BYE."""
+        self.session.state = "terminating"
+        self.post_transaction("remote", "INVITE", 200, "OK", ack_received=True)
+        self.give_up(self.streams)
+        self.did_fail("remote", 200, "OK", f"SDP negotiation failed: {error}")
 
     def never_acknowledged(self) -> None:
         self.give_up(self.streams)

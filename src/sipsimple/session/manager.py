@@ -10,7 +10,7 @@ from zope.interface import implementer
 from sipsimple.account import AccountManager
 from sipsimple.core import Invitation
 from sipsimple.notification import IObserver, Notification, NotificationCenter
-from sipsimple.session.incoming import proposed_streams
+from sipsimple.session.incoming import offerable_streams, proposed_streams
 from sipsimple.session.session import Session
 from sipsimple.singleton import Singleton
 
@@ -68,7 +68,7 @@ class SessionManager(metaclass=Singleton):
             invitation.send_response(404)
             return
         remote_sdp = invitation.sdp.proposed_remote
-        streams = [] if remote_sdp is None else proposed_streams(account, remote_sdp)
+        streams = offerable_streams(account) if remote_sdp is None else proposed_streams(account, remote_sdp)
         if not streams:
             invitation.send_response(488)
             return

@@ -1,0 +1,191 @@
+"""Sessions with a party that is written message by message: what a whole user agent would not do."""
+
+from __future__ import annotations
+
+import pytest
+
+from sipsimple.util import Route
+from tests.support.agent import Agent, eventually
+from tests.support.raw_peer import RawPeer, description
+
+
+async def test_6_12_a_missing_ack_fails_the_session(agent: Agent, monkeypatch):
+    from sipsimple.sip.acceptance import Acceptance
+
+    # 64*T1 would be 32 s: this call waits a second.
+    monkeypatch.setattr(Acceptance, "start", _impatient(Acceptance.start))
+    with RawPeer() as peer:
+        peer.request("INVITE", description())
+        callee = await agent.incoming()
+        callee.accept(callee.proposed_streams)
+        await peer.response(200)
+        told = await agent.record.until(callee, "DidFail")
+        assert (told.originator, told.code, told.reason, told.failure_reason) == ("local", 200, "OK", "missing ACK")
+        assert agent.record.transactions(callee) == [("remote", "INVITE", 200, False)]
+        assert (await peer.expect("BYE")).call_id == peer.call_id
+
+
+def _impatient(start):
+    from sipsimple.sip.timers import Timing
+
+    def impatient(self, now):
+        self.timing = Timing(t1=1 / 64)
+        start(self, now)
+
+    return impatient
+
+
+async def test_an_invite_without_a_description_gets_our_offer_and_its_answer_in_the_ack(agent: Agent):
+    with RawPeer() as peer:
+        peer.request("INVITE")
+        callee = await agent.incoming()
+        assert {stream.type for stream in callee.proposed_streams} >= {"audio", "contract"}
+        (stream,) = [stream for stream in callee.proposed_streams if stream.type == "contract"]
+        callee.accept([stream])
+        answer = await peer.response(200)
+        assert b"m=x-contract" in answer.body
+        assert callee.state == "accepting"
+        peer.request("ACK", description(), cseq=peer.cseq)
+        await agent.record.until(callee, "DidStart")
+        assert callee.streams == [stream]
+        peer.request("BYE")
+        await agent.record.until(callee, "DidEnd")
+
+
+async def test_6_13_an_unusable_answer_in_the_ack_ends_the_call(agent: Agent):
+    with RawPeer() as peer:
+        peer.request("INVITE")
+        callee = await agent.incoming()
+        callee.accept([stream for stream in callee.proposed_streams if stream.type == "contract"])
+        await peer.response(200)
+        peer.request("ACK", "nonsense\n", cseq=peer.cseq)
+        told = await agent.record.until(callee, "DidFail")
+        assert (told.originator, told.code) == ("remote", 200)
+        assert told.failure_reason.startswith("SDP negotiation failed")
+        await peer.expect("BYE")
+
+
+async def test_6_11_a_reason_header_says_why_the_call_was_cancelled(agent: Agent):
+    with RawPeer() as peer:
+        branch = peer.request("INVITE", description())
+        callee = await agent.incoming()
+        peer.send(
+            f"CANCEL sip:alice@127.0.0.1:{peer.target[1]} SIP/2.0\n"
+            f"Via: SIP/2.0/UDP 127.0.0.1:{peer.port};branch={branch};rport\n"
+            f"From: <sip:raw@127.0.0.1:{peer.port}>;tag={peer.tag}\n"
+            "To: <sip:alice@127.0.0.1>\n"
+            f"Call-ID: {peer.call_id}\n"
+            f"CSeq: {peer.cseq} CANCEL\n"
+            'Reason: SIP;cause=200;text="Call completed elsewhere"\n'
+        )
+        told = await agent.record.until(callee, "DidFail")
+        assert told.failure_reason == "Call completed elsewhere"
+
+
+async def test_6_15_a_reason_header_says_why_the_call_was_ended(agent: Agent):
+    with RawPeer() as peer:
+        peer.request("INVITE", description())
+        callee = await agent.incoming()
+        callee.accept(callee.proposed_streams)
+        await peer.response(200)
+        peer.request("ACK", cseq=peer.cseq)
+        await agent.record.until(callee, "DidStart")
+        peer.request("BYE", headers='Reason: Q.850;cause=16;text="Normal call clearing"\n')
+        assert (await agent.record.until(callee, "DidEnd")).end_reason == "Normal call clearing"
+
+
+async def test_6_1_every_provisional_response_is_told(agent: Agent):
+    with RawPeer() as peer:
+        caller = agent.call(routes=[Route("127.0.0.1", peer.port)])
+        invite = await peer.expect("INVITE")
+        peer.respond(invite, 100)
+        for code in (180, 181, 180):
+            peer.respond(invite, code)
+        await agent.record.until(caller, "GotProvisionalResponse", 3)
+        assert agent.record.short(caller).count("GotRingIndication") == 2
+        peer.respond(invite, 200, "OK", description())
+        await agent.record.until(caller, "DidStart")
+        ack = await peer.expect("ACK")
+        assert ack.cseq == (invite.cseq[0], "ACK")
+        caller.end()
+        peer.respond(await peer.expect("BYE"), 200)
+        await agent.record.until(caller, "DidEnd")
+
+
+async def test_6_5_only_503_and_silence_make_the_next_route_be_tried(agent: Agent):
+    with RawPeer() as busy, RawPeer() as overloaded:
+        routes = [Route("127.0.0.1", overloaded.port), Route("127.0.0.1", busy.port), agent.route]
+        caller = agent.call(routes=routes)
+        overloaded.respond(await overloaded.expect("INVITE"), 503, "Overloaded")
+        busy.respond(await busy.expect("INVITE"), 486, "Busy")
+        told = await agent.record.until(caller, "DidFail")
+        assert (told.code, told.originator) == (486, "remote")
+        assert agent.record.transactions(caller) == [("local", "INVITE", 503, None), ("local", "INVITE", 486, None)]
+
+
+async def test_6_2_a_redirection_tells_where_to(agent: Agent):
+    with RawPeer() as peer:
+        caller = agent.call(routes=[Route("127.0.0.1", peer.port)])
+        peer.respond(await peer.expect("INVITE"), 302, "Moved Temporarily")
+        told = await agent.record.until(caller, "DidFail")
+        assert told.code == 302
+        assert [contact.uri.port for contact in told.redirect_identities] == [peer.port]
+
+
+async def test_6_6_an_answer_without_a_description_ends_the_call(agent: Agent):
+    with RawPeer() as peer:
+        caller = agent.call(routes=[Route("127.0.0.1", peer.port)])
+        peer.respond(await peer.expect("INVITE"), 200, "OK")
+        await peer.expect("ACK")
+        peer.respond(await peer.expect("BYE"), 200)
+        told = await agent.record.until(caller, "DidFail")
+        assert (told.originator, told.code) == ("remote", 200)
+        assert told.failure_reason.startswith("SDP negotiation failed")
+
+
+async def test_6_1_an_answer_that_refuses_everything_ends_the_call(agent: Agent):
+    with RawPeer() as peer:
+        caller = agent.call(routes=[Route("127.0.0.1", peer.port)])
+        invite = await peer.expect("INVITE")
+        peer.respond(invite, 200, "OK", description().replace(" 9 TCP", " 0 TCP"))
+        await peer.expect("ACK")
+        peer.respond(await peer.expect("BYE"), 200)
+        told = await agent.record.until(caller, "DidEnd")
+        assert told.end_reason.startswith("SDP negotiation failed")
+
+
+async def test_6_3_a_cancel_waits_for_a_provisional_response_but_not_for_ever(agent: Agent):
+    with RawPeer() as peer:
+        caller = agent.call(routes=[Route("127.0.0.1", peer.port)])
+        await peer.expect("INVITE")
+        caller.end()
+        told = await agent.record.until(caller, "DidFail")
+        assert (told.code, told.reason) == (487, "Session Cancelled")
+        assert agent.record.transactions(caller) == [("local", "INVITE", 408, None)]
+
+
+async def test_6_14_a_bye_that_nobody_answers_is_waited_for_a_second(agent: Agent):
+    with RawPeer() as peer:
+        caller = agent.call(routes=[Route("127.0.0.1", peer.port)])
+        peer.respond(await peer.expect("INVITE"), 200, "OK", description())
+        await agent.record.until(caller, "DidStart")
+        caller.end()
+        await agent.record.until(caller, "DidEnd")
+        assert agent.record.transactions(caller)[-1] == ("local", "BYE", 408, None)
+
+
+@pytest.mark.parametrize("answer", [481, 408])
+async def test_6_25_an_answer_to_a_reinvite_that_says_the_dialog_is_gone_ends_it_and_a_timeout_does_not(
+    agent: Agent, answer: int
+):
+    with RawPeer() as peer:
+        caller = agent.call(routes=[Route("127.0.0.1", peer.port)])
+        peer.respond(await peer.expect("INVITE"), 200, "OK", description())
+        await agent.record.until(caller, "DidStart")
+        caller.hold()
+        peer.respond(await peer.expect("INVITE"), answer)
+        if answer == 481:
+            assert (await agent.record.until(caller, "DidEnd")).originator == "remote"
+        else:
+            await eventually(lambda: caller.state == "connected", "the old state")
+            assert agent.record.transactions(caller)[-1] == ("local", "INVITE", 408, None)
