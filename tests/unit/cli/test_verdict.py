@@ -181,3 +181,13 @@ def test_an_odd_number_of_samples_does_not_change_the_speed(length):
     half = resample(tone, 16000, 8000)
     expected = np.sin(2 * np.pi * 3000 * np.arange(len(half)) / 8000)
     assert np.abs(half - expected)[100:-100].max() < 0.05
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 5])
+def test_a_delay_by_part_of_a_compared_sample_passes(speech, samples):
+    fine = resample(speech, COMPARED_RATE, 48000)
+    recording = np.concatenate((np.zeros(samples), fine, np.zeros(100)))
+    verdict = compare(speech, COMPARED_RATE, recording, 48000)
+    assert verdict.correlation > 0.999
+    assert verdict.worst_stretch > 0.999
+    assert verdict.delay == pytest.approx(samples / 48000, abs=2e-6)

@@ -86,10 +86,14 @@ def label_of(message: Message) -> str:
     if isinstance(message, Response):
         return f"{message.code} {message.reason}"
     assert isinstance(message, Request)
-    is_farewell = message.method == "REGISTER" and (message.headers.get("Expires") or "").strip() == "0"
+    if message.method == "REGISTER" and (message.headers.get("Expires") or "").strip() == "0":
+        return "REGISTER (expires 0)"
     with_credentials = "Authorization" in message.headers or "Proxy-Authorization" in message.headers
-    notes = [note for note, true in (("remove", is_farewell), ("with digest", with_credentials)) if true]
-    return f"{message.method} ({', '.join(notes)})" if notes else message.method
+    return (
+        f"{message.method} (digest)"
+        if with_credentials and message.method in ("REGISTER", "INVITE")
+        else message.method
+    )
 
 
 def kind_of(message: Message) -> str:
@@ -130,7 +134,8 @@ class TextLadder:
         left, right = sorted((self._columns[arrow.source], self._columns[arrow.target]))
         shaft = "═" if arrow.kind == MEDIA else "─"
         space = right - left - 1
-        label = clean(arrow.label)[: space - 4]
+        label = clean(arrow.label)
+        label = label if len(label) <= space - 4 else f"{label[: space - 5]}…"
         body = list(f" {label} ".center(space, shaft))
         rightwards = self._columns[arrow.source] < self._columns[arrow.target]
         body[-1 if rightwards else 0] = "►" if rightwards else "◄"

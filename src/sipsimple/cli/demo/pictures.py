@@ -71,7 +71,7 @@ def _phase_of(arrow: Arrow) -> str | None:
         return "talking"
     method = arrow.label.partition(" ")[0]
     if method == "REGISTER":
-        return "unregistering" if "remove" in arrow.label else None if "digest" in arrow.label else "registering"
+        return "unregistering" if "expires 0" in arrow.label else "registering"
     return {"INVITE": "calling", "BYE": "hanging up"}.get(method)
 
 

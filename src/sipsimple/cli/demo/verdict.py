@@ -27,6 +27,9 @@ STRETCH_SECONDS: Final = 0.25
 QUIET: Final = 0.05
 """A stretch below this part of the loudest one's amplitude is silence, where only the noise floor is compared."""
 
+FRACTIONS: Final = 32
+"""Parts of a sample in which the delay is found."""
+
 MAX_SECONDS: Final = 600
 """Longer recordings than this are not compared: the transform needs memory in proportion."""
 
@@ -126,23 +129,23 @@ def align(source: Samples, source_rate: int, recording: Samples, recording_rate:
     if not played.size or not np.any(played):
         raise AudioUnusable("the source is silent: there is nothing to compare with")
     lag = best_lag(played, recorded)
-    heard = stretch_of(recorded, lag, len(played))
-    return Pair(played, heard, lag / COMPARED_RATE, float(played @ heard) / float(played @ played))
+    heard, fraction = shifted(played, stretch_of(recorded, lag, len(played)))
+    return Pair(played, heard, (lag + fraction) / COMPARED_RATE, float(played @ heard) / float(played @ played))
 
 
 def resample(samples: Samples, rate: int, new_rate: int) -> Samples:
     """The same sound at another rate, by cutting or extending its spectrum."""
     if rate == new_rate or not samples.size:
         return samples
-    # A count that is rounded would change the speed by a part of a sample.
-    period = rate // gcd(rate, new_rate)
-    samples = np.concatenate((samples, np.zeros(-len(samples) % period)))
-    count = len(samples) // period * (new_rate // gcd(rate, new_rate))
-    spectrum = np.fft.rfft(samples)
+    # A count that is rounded would change the speed by a part of a sample, and round counts make fast transforms.
+    period = rate // gcd(rate, new_rate) * 1000
+    padded = -(-len(samples) // period) * period
+    count = padded * new_rate // rate
+    spectrum = np.fft.rfft(samples, padded)
     wanted = np.zeros(count // 2 + 1, np.complex128)
     kept = min(len(spectrum), len(wanted))
     wanted[:kept] = spectrum[:kept]
-    return np.fft.irfft(wanted, count) * (count / len(samples))
+    return np.fft.irfft(wanted, count)[: -(-len(samples) * new_rate // rate)] * (count / padded)
 
 
 def correlation(one: Samples, other: Samples) -> float:
@@ -156,16 +159,32 @@ def best_lag(played: Samples, heard: Samples) -> int:
     if not heard.size:
         return 0
     size = len(played) + len(heard) - 1
-    spectrum = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(played, size))
-    products = np.fft.irfft(spectrum, size)
+    padded = _fast(size)
+    spectrum = np.fft.rfft(heard, padded) * np.conj(np.fft.rfft(played, padded))
     # Lags -(len(played) - 1) .. len(heard) - 1, in that order.
-    products = np.roll(products, len(played) - 1)
+    products = np.roll(np.fft.irfft(spectrum, padded), len(played) - 1)[:size]
     padding = np.zeros(len(played))
     sums = np.concatenate(([0.0], np.cumsum(np.concatenate((padding[1:], heard, padding)) ** 2)))
     energies = sums[len(played) : len(played) + size] - sums[:size]
     # Where hardly anything was heard, a chance likeness must not count.
     floor = 0.05 * float(energies.max()) or 1.0
     return int(np.argmax(products / np.sqrt(np.maximum(energies, floor)))) - (len(played) - 1)
+
+
+def shifted(played: Samples, heard: Samples) -> tuple[Samples, float]:
+    """`heard`, moved by the part of a sample that makes it match best, and that part, from -0.5 to 0.5.
+
+    A delay of one sample at a higher rate is a part of one here, and that alone would cost the high tones.
+    """
+    count = len(played)
+    padded = _fast(2 * count)
+    spectrum = np.fft.rfft(heard, padded)
+    angles = 2 * np.pi * np.arange(len(spectrum)) / padded
+    products = spectrum * np.conj(np.fft.rfft(played, padded))
+    fractions = np.linspace(-0.5, 0.5, FRACTIONS + 1)
+    likeness = [float((products * np.exp(1j * angles * fraction)).real.sum()) for fraction in fractions]
+    best = float(fractions[int(np.argmax(likeness))])
+    return np.fft.irfft(spectrum * np.exp(1j * angles * best), padded)[:count], best
 
 
 def stretch_of(heard: Samples, start: int, count: int) -> Samples:
@@ -194,6 +213,11 @@ def worst_stretch(played: Samples, aligned: Samples) -> tuple[float, float]:
         elif _amplitude(other) >= 2 * QUIET * loudest:
             found.append((0.0, start / COMPARED_RATE))
     return min(found)
+
+
+def _fast(count: int) -> int:
+    """A length not below `count` that is transformed fast."""
+    return 1 << (count - 1).bit_length()
 
 
 def _amplitude(samples: Samples) -> float:
