@@ -81,6 +81,7 @@ class ThreadHost:
         self._lock = threading.Lock()
         self._running = False
         self._stopping = False
+        self._end_reason = ""
         self._dropped_events = 0
         self._ticker = threading.Thread(target=self._run, name="media-engine", daemon=True)
         self._deliverer = threading.Thread(target=self._deliver, name="media-events", daemon=True)
@@ -115,22 +116,24 @@ class ThreadHost:
                 thread.join(max(0.0, limit - time.monotonic()))
         sys.setswitchinterval(self._switch_interval)
 
+    # Neither of these takes a lock: the garbage collector may call `post` in the middle of the other, or of anything.
+
     def post(self, command: Command) -> None:
         """Have the command obeyed; a failure is told by `CommandFailed`. Raises EngineStopped."""
-        with self._lock:
-            self._check_running()
-            self._inbox.put(command)
+        self._check_running()
+        self._inbox.put(command)
 
     def request(self, command: Command) -> Future[Any]:
         """Have the command obeyed; the future gives its reply or raises its MediaError. Raises EngineStopped."""
+        self._check_running()
         future: Future[Any] = Future()
         # The command is on its way and cannot be taken back, so that the future cannot be cancelled either.
         future.set_running_or_notify_cancel()
-        with self._lock:
-            self._check_running()
-            reply_to = next(self._ids)
-            self._futures[reply_to] = future
-            self._inbox.put(replace(command, reply_to=reply_to))
+        reply_to = next(self._ids)
+        self._futures[reply_to] = future
+        self._inbox.put(replace(command, reply_to=reply_to))
+        if not self._running:  # it ended meanwhile, perhaps before it could see this future
+            self._end_request(reply_to)
         return future
 
     def _check_running(self) -> None:
@@ -230,8 +233,7 @@ class ThreadHost:
             log.exception("the observer of media events failed on %r", event)
 
     def _settle(self, reply: Reply) -> None:
-        with self._lock:
-            future = self._futures.pop(reply.reply_to)
+        future = self._futures.pop(reply.reply_to)
         if reply.error is not None:
             future.set_exception(reply.error)
         else:
@@ -239,8 +241,12 @@ class ThreadHost:
 
     def _end_requests(self, reason: str) -> None:
         """Fail what waits for a reply that cannot come any more, and refuse what comes later."""
-        with self._lock:
-            self._running = False
-            futures, self._futures = self._futures, {}
-        for future in futures.values():
-            future.set_exception(EngineStopped(reason) if reason else EngineStopped())
+        self._end_reason = reason
+        self._running = False
+        for reply_to in list(self._futures):
+            self._end_request(reply_to)
+
+    def _end_request(self, reply_to: int) -> None:
+        future = self._futures.pop(reply_to, None)
+        if future is not None:
+            future.set_exception(EngineStopped(self._end_reason) if self._end_reason else EngineStopped())

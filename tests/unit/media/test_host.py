@@ -1,9 +1,11 @@
 """The thread host: pace, futures, observers that are slow or broken, an end that leaves nothing behind."""
 
+import dataclasses
 import gc
 import pickle
 import threading
 import time
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -94,6 +96,28 @@ def test_a_posted_command_that_fails_is_told(host):
     (event,) = host.on_event.events
     assert isinstance(event, c.CommandFailed)
     assert event.command == c.DestroyMixer(7)
+
+
+def test_the_garbage_collector_may_post_in_the_middle_of_a_request(host, monkeypatch):
+    class Owner:
+        """Something that frees what it has in the engine when it is collected, as transports and mixers do."""
+
+    def collecting_replace(command, **changes):
+        owner = Owner()
+        owner.itself = owner
+        weakref.finalize(owner, host.post, c.DestroyMixer(7))
+        del owner
+        gc.collect()
+        return dataclasses.replace(command, **changes)
+
+    monkeypatch.setattr("sipsimple.media.host.replace", collecting_replace)
+    asking = threading.Thread(target=ask, args=(host, c.EngineStatistics()), daemon=True)
+    asking.start()
+    asking.join(LIMIT)
+    assert not asking.is_alive(), "the request waits for itself"
+    monkeypatch.undo()
+    ask(host, c.EngineStatistics())
+    assert [event.command for event in host.on_event.events] == [c.DestroyMixer(7)]
 
 
 def test_identifiers_are_unique_across_threads():
