@@ -67,3 +67,28 @@ async def test_sessions_are_ended_when_the_application_stops(agent: Agent):
     await agent.application.stop()
     assert caller.state == callee.state == "terminated"
     assert "DidEnd" in agent.record.short(caller)
+
+
+@pytest.mark.spec(127, 128, 129, 130, 131, 132, 133, 136, 137, 138, 139, 140, 141, 142, 143, 144, 145, 146, 147, 148)
+async def test_a_stream_written_from_the_documented_interface_alone_serves_a_session(agent: Agent):
+    stream = agent.stream()
+    caller, callee = await agent.talking(stream)
+    caller.hold()
+    await agent.record.until(callee, "DidChangeHoldState")
+    await agent.record.until(caller, "DidChangeHoldState")
+    (theirs,) = callee.streams
+    assert (stream.on_hold_by_local, stream.on_hold_by_remote, stream.on_hold) == (True, False, True)
+    assert (theirs.on_hold_by_local, theirs.on_hold_by_remote, theirs.on_hold) == (False, True, True)
+    caller.end()
+    await agent.record.until(callee, "DidEnd")
+    await agent.record.until(caller, "DidEnd")
+    assert stream.calls == ["initialize", "start", "hold", "hold", "update", "deactivate", "end"]
+    assert theirs.calls == ["initialize", "start", "update", "deactivate", "end"]
+    assert agent.record.names(stream) == [
+        "MediaStreamDidInitialize",
+        "MediaStreamDidStart",
+        "MediaStreamWillEnd",
+        "MediaStreamDidEnd",
+    ]
+    # The loss of a transport after `deactivate` is no failure: nothing but the end was told.
+    assert agent.record.data(callee, "DidEnd").end_reason == "user_request"

@@ -26,12 +26,14 @@ def test_route_wants_an_address(address):
         Route(address)
 
 
+@pytest.mark.spec(17)
 @pytest.mark.parametrize("port", [0, 65536, -1, "x", object()])
 def test_route_wants_a_port_number(port):
     with pytest.raises(ValueError):
         Route("192.0.2.1", port)
 
 
+@pytest.mark.spec(18)
 def test_route_wants_a_transport():
     with pytest.raises(ValueError):
         Route("192.0.2.1", transport="sctp")
