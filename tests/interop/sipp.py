@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.ports import free_port, udp_port_is_bound
+from tests.support.ports import free_port, port_is_bound
 from tests.support.programs import Program, need, until
 
 PACKAGE: Final = "sip-tester"
@@ -39,7 +39,7 @@ class SIPp:
         *,
         calls: int,
         rate: int = 10,
-        timeout: int = 60,
+        timeout: int = 40,
         transport: str = "u1",
         options: tuple[str, ...] = (),
     ) -> None:
@@ -70,9 +70,9 @@ class SIPp:
     async def __aexit__(self, *_: object) -> None:
         await self.program.stop()
 
-    async def ready(self) -> None:
+    async def ready(self, transport: str = "udp") -> None:
         """Wait until it listens."""
-        await until(lambda: udp_port_is_bound(self.port), f"SIPp listening on port {self.port}")
+        await until(lambda: port_is_bound(transport, self.port), f"SIPp listening on port {self.port}")
 
     async def outcome(self) -> Outcome:
         """Wait for its end; fails the test when that takes too long."""
