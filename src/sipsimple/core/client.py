@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sipsimple.core.stack import stack
+from sipsimple.core.tls import complete
 from sipsimple.sip.errors import SIPCoreError
 from sipsimple.sip.message import Request, Response
 from sipsimple.sip.status import sip_status_messages
@@ -26,13 +28,13 @@ class ClientOwner(Protocol):
         """A final answer; for an INVITE also every further 2xx."""
 
     def on_failure(self, client: Client, code: int, reason: str) -> None:
-        """No answer: 408 when none came in time, 503 when the request could not be sent."""
+        """No answer: 408 when none came in time, 503 when the request could not be sent, for `client.error`."""
 
 
 class Client:
     """One request on its way, repeated with credentials when the server or a proxy asks for them."""
 
-    __slots__ = ("_attempt", "_destination", "_endpoint", "_owner", "request", "transaction")
+    __slots__ = ("_attempt", "_destination", "_endpoint", "_owner", "error", "request", "transaction")
 
     def __init__(
         self,
@@ -44,11 +46,12 @@ class Client:
         credentials: Any,
     ) -> None:
         self._endpoint = endpoint
-        self._destination = destination
+        self._destination = complete(destination, request.from_.uri, request.uri, stack().identities)
         self._owner: ClientOwner | None = owner
         self._attempt = authenticator.begin(credentials)
         self.request = request
         self.transaction: Any = None
+        self.error: Exception | None = None
 
     def send(self) -> None:
         """Send the request; a failure is told to the owner, not raised."""
@@ -73,6 +76,7 @@ class Client:
         try:
             self.transaction = self._endpoint.send_request(self.request, self._destination, self)
         except SIPCoreError as error:
+            self.error = error
             self._fail(503, str(error))
 
     def _authorize(self, headers: list[tuple[str, str]]) -> None:
@@ -119,4 +123,5 @@ class Client:
         self._fail(408, sip_status_messages[408])
 
     def on_transport_error(self, transaction: Any, error: Exception, now: float) -> None:
+        self.error = error
         self._fail(503, f"{sip_status_messages[503]} ({error})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 from collections.abc import Iterable
 from typing import Any, Final
@@ -11,7 +10,8 @@ from sipsimple.sip.errors import SIPCoreError
 from sipsimple.sip.frozen import frozendict
 from sipsimple.sip.headers import FrozenHeader
 from sipsimple.sip.message import Headers, Request, Response
-from sipsimple.sip.transport import Destination, TransportName
+from sipsimple.sip.transport import DEFAULT_PORTS, Destination, Peer, TransportName
+from sipsimple.sip.transport.address import bare_host, is_ip_literal
 from sipsimple.sip.uri import SIPURI, FrozenSIPURI
 
 MAX_FORWARDS: Final = "70"
@@ -91,26 +91,33 @@ def checked_extra(extra_headers: Iterable[Any] | None, forbidden: Iterable[str] 
 
 
 def loose(route: Any) -> str:
-    """The value of a Route header, always with `lr` (RFC 3261 19.1.1)."""
-    if "lr" in route.uri.parameters:
+    """The value of a Route header, always with `lr` (RFC 3261 19.1.1), and an address where `maddr` has one."""
+    uri = route.uri
+    if "lr" in uri.parameters and "maddr" not in uri.parameters:
         return str(route.body)
-    parameters = {**route.uri.parameters, "lr": None}
-    uri = SIPURI.new(route.uri)
-    uri.parameters = parameters
-    return f"<{uri}>"
+    written = SIPURI.new(uri)
+    written.parameters = {**uri.parameters, "lr": None}
+    # The domain with its address beside it is between the lookup and the transports; servers expect one of the two.
+    written.host = written.parameters.pop("maddr", None) or uri.host
+    return f"<{written}>"
 
 
 def destination_of(uri: Any) -> Destination:
-    """Where a message for this URI goes; raises SIPCoreError when its host is a name, which DNS resolves elsewhere."""
-    try:
-        ipaddress.ip_address(uri.host)
-    except ValueError:
-        raise SIPCoreError(f"{uri.host!r} is not an IP address: look it up with DNSLookup and pass a route") from None
+    """Where a message for this URI goes; raises SIPCoreError when its host is a name, which DNS resolves elsewhere.
+
+    A name with its address in `maddr` (RFC 3261 19.1.1) is fine; for TLS it is then the name that gets verified.
+    """
+    host = bare_host(uri.parameters.get("maddr") or uri.host)
+    if not is_ip_literal(host):
+        raise SIPCoreError(f"{uri.host!r} is not an IP address: look it up with DNSLookup and pass a route")
     name = "tls" if uri.secure else str(uri.parameters.get("transport") or "udp").lower()
     transport = _TRANSPORTS.get(name)
     if transport is None:
         raise SIPCoreError(f"the transport {name!r} is unknown: it is one of {', '.join(_TRANSPORTS)}")
-    return Destination(transport, uri.host, uri.port or (5061 if transport == "tls" else 5060))
+    port = uri.port or DEFAULT_PORTS[transport]
+    if transport != "tls":
+        return Destination(transport, host, port)
+    return Destination(transport, host, port, Peer(() if is_ip_literal(uri.host) else (uri.host,)))
 
 
 def response_to(

@@ -9,62 +9,31 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
-from sipsimple import __version__
+from sipsimple.core.engine_options import EngineOptions, check_options
 from sipsimple.core.media import MediaClient
 from sipsimple.core.notices import post
 from sipsimple.core.router import Router
 from sipsimple.core.stack import Stack, set_stack, stack
+from sipsimple.core.tls import TLSSecurity, address_of_record
 from sipsimple.loop import LoopThread, Result, TaskOwner, bind_loop, bound_loop, run_in_loop
 from sipsimple.singleton import Singleton
 from sipsimple.sip.endpoint import Endpoint
 from sipsimple.sip.errors import PJSIPError, SIPCoreError
-from sipsimple.sip.transport import ListenError, TransportName
+from sipsimple.sip.transport import TRANSPORTS, Identity, ListenError, TransportName
 from sipsimple.sip.uri import SIPURI, FrozenSIPURI
 
 CORE_REVISION: Final = 88
 
-TLS_PROTOCOLS: Final = (None, "TLSv1", "SSLv2", "SSLv3", "SSLv23")
-_NEVER_HANDED_ON: Final = frozenset({"ACK", "BYE", "INVITE", "SUBSCRIBE"})
 
-_EVENTS: Final = {
-    "presence": ["application/pidf+xml"],
-    "message-summary": ["application/simple-message-summary"],
-    "presence.winfo": ["application/watcherinfo+xml"],
-    "xcap-diff": ["application/xcap-diff+xml"],
-}
-
-
-class Engine(metaclass=Singleton):
+class Engine(EngineOptions, metaclass=Singleton):
     """The SIP engine of the process; see the notifications `SIPEngine...`."""
 
-    default_start_options: ClassVar[dict[str, Any]] = {
-        "udp_port": 0,
-        "tcp_port": None,
-        "tls_port": None,
-        "tls_protocol": "TLSv1",
-        "tls_verify_server": False,
-        "tls_ca_file": None,
-        "tls_cert_file": None,
-        "tls_privkey_file": None,
-        "tls_timeout": 1000,
-        "local_ip": None,
-        "user_agent": f"sipsimple {__version__}",
-        "log_level": 5,
-        "trace_sip": False,
-        "ignore_missing_ack": False,
-        "rtp_port_range": (40000, 40100),
-        "codecs": ["opus", "G722", "PCMU", "PCMA"],
-        "events": _EVENTS,
-        "incoming_events": frozenset(),
-        "incoming_requests": frozenset(),
-    }
-
     def __init__(self) -> None:
+        super().__init__()
         self._running = False
         self._claimed = False
-        self._options: dict[str, Any] = {}
         self._stack: Stack | None = None
         self._tasks = TaskOwner("engine")
         self._thread: LoopThread | None = None
@@ -84,7 +53,7 @@ class Engine(metaclass=Singleton):
         if unknown:
             raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
         chosen = {**self.default_start_options, **options}
-        _check(chosen)
+        check_options(chosen)
         self._claimed = True
         result: Result[Engine] = Result()
         blocking = self._enter_loop()
@@ -153,15 +122,15 @@ class Engine(metaclass=Singleton):
 
     async def _open_transports(self, options: dict[str, Any]) -> None:
         self._address = options["local_ip"] or _default_address()
-        transports: tuple[TransportName, ...] = ("udp", "tcp")
-        for transport in transports:
+        for transport in TRANSPORTS:
             port = options[f"{transport}_port"]
             if port is not None:
                 await self._listen(transport, port)
 
     async def _listen(self, transport: TransportName, port: int) -> None:
+        security = TLSSecurity(self._options) if transport == "tls" else None
         try:
-            await self.endpoint.listen(transport, self._options["local_ip"] or "0.0.0.0", port)
+            await self.endpoint.listen(transport, self._options["local_ip"] or "0.0.0.0", port, security)
         except ListenError as error:
             raise PJSIPError.from_os_error(str(error), OSError(error.errno, "")) from error
 
@@ -180,28 +149,6 @@ class Engine(metaclass=Singleton):
         self._stack = None
         set_stack(None)
         self._claimed = False
-
-    # What the rest of the core uses
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """The transports and transactions; raises SIPCoreError while the engine does not run."""
-        return stack().endpoint
-
-    def _trace(
-        self, received: bool, transport: str, source: tuple[str, int], destination: tuple[str, int], data: bytes
-    ) -> None:
-        post(
-            "SIPEngineSIPTrace",
-            self,
-            received=received,
-            source_ip=source[0],
-            source_port=source[1],
-            destination_ip=destination[0],
-            destination_port=destination[1],
-            data=data.decode("utf-8", "replace"),
-            transport=transport,
-        )
 
     # Attributes
 
@@ -225,103 +172,6 @@ class Engine(metaclass=Singleton):
         local = self._stack.endpoint.local_address(transport)
         return local[1] if local is not None else None
 
-    tls_protocol = property(lambda self: self._option("tls_protocol"))
-    tls_verify_server = property(lambda self: self._option("tls_verify_server"))
-    tls_ca_file = property(lambda self: self._option("tls_ca_file"))
-    tls_cert_file = property(lambda self: self._option("tls_cert_file"))
-    tls_privkey_file = property(lambda self: self._option("tls_privkey_file"))
-    tls_timeout = property(lambda self: self._option("tls_timeout"))
-    events = property(lambda self: {name: list(types) for name, types in self._option("events").items()})
-    incoming_events = property(lambda self: set(self._option("incoming_events")))
-    incoming_requests = property(lambda self: set(self._option("incoming_requests")))
-
-    def _option(self, name: str) -> Any:
-        self.endpoint  # noqa: B018 - raises while the engine does not run
-        return self._options[name]
-
-    @property
-    def trace_sip(self) -> bool:
-        """Whether every SIP packet is told by `SIPEngineSIPTrace`."""
-        return bool(self._option("trace_sip"))
-
-    @trace_sip.setter
-    def trace_sip(self, value: bool) -> None:
-        self.endpoint.on_trace = self._trace if value else None
-        self._options["trace_sip"] = bool(value)
-
-    @property
-    def ignore_missing_ack(self) -> bool:
-        """Whether a call goes on whose 2xx was never acknowledged."""
-        return stack().ignore_missing_ack
-
-    @ignore_missing_ack.setter
-    def ignore_missing_ack(self, value: bool) -> None:
-        stack().ignore_missing_ack = bool(value)
-
-    @property
-    def log_level(self) -> int:
-        """From 0 (nothing) to 6 (everything)."""
-        return int(self._option("log_level"))
-
-    @log_level.setter
-    def log_level(self, value: int) -> None:
-        _check({**self._options, "log_level": value})
-        self._options["log_level"] = value
-
-    @property
-    def user_agent(self) -> str:
-        """The User-Agent of our requests, the Server of our responses."""
-        return str(self._option("user_agent"))
-
-    @user_agent.setter
-    def user_agent(self, value: str) -> None:
-        self.endpoint.user_agent = str(value)
-        self._options["user_agent"] = str(value)
-
-    @property
-    def rtp_port_range(self) -> tuple[int, int]:
-        """The ports that RTP and RTCP are taken from."""
-        first, last = self._option("rtp_port_range")
-        return (first, last)
-
-    @rtp_port_range.setter
-    def rtp_port_range(self, value: tuple[int, int]) -> None:
-        _check({**self._options, "rtp_port_range": value})
-        self._options["rtp_port_range"] = MediaClient().port_range = (int(value[0]), int(value[1]))
-
-    @property
-    def codecs(self) -> list[str]:
-        """The enabled codecs in order of preference."""
-        return list(self._option("codecs"))
-
-    @codecs.setter
-    def codecs(self, value: list[str]) -> None:
-        if len(set(value)) != len(value):
-            raise ValueError(f"a codec is named twice: {', '.join(value)}")
-        _check({**self._options, "codecs": value})
-        self._options["codecs"] = MediaClient().codecs = list(value)
-
-    @property
-    def available_codecs(self) -> list[str]:
-        """The codecs that can be offered here."""
-        return MediaClient().available_codecs
-
-    @property
-    def input_devices(self) -> list[str]:
-        """The names of the capture devices, the default one first."""
-        return MediaClient().devices().inputs
-
-    @property
-    def output_devices(self) -> list[str]:
-        """The names of the playback devices, the default one first."""
-        return MediaClient().devices().outputs
-
-    @property
-    def sound_devices(self) -> list[str]:
-        """The names of all sound devices."""
-        devices = MediaClient().devices()
-        return list(dict.fromkeys([*devices.inputs, *devices.outputs]))
-
     # Methods of the running engine
 
     def set_udp_port(self, value: int | None) -> Result[Engine]:
@@ -341,10 +191,12 @@ class Engine(metaclass=Singleton):
         return result
 
     async def _move(self, transport: TransportName, port: int | None) -> None:
-        if port is not None and port == self._port(transport):
-            return
+        if port is None or port != self._port(transport):
+            self._options[f"{transport}_port"] = port
+            await self._reopen(transport, port)
+
+    async def _reopen(self, transport: TransportName, port: int | None) -> None:
         await self.endpoint.close_transport(transport)
-        self._options[f"{transport}_port"] = port
         if port is not None:
             await self._listen(transport, port)
 
@@ -358,7 +210,11 @@ class Engine(metaclass=Singleton):
         privkey_file: str | None = None,
         timeout: int = 1000,
     ) -> Result[Engine]:
-        """Change the options of TLS; `port=None` closes it."""
+        """Start TLS anew with these options; `port=None` closes it, and so does a failure.
+
+        Raises ValueError for what makes no sense; the result raises PJSIPTLSError when a certificate, key or list of
+        authorities cannot be used, PJSIPError when the port cannot be had.
+        """
         options = {
             "tls_port": port,
             "tls_protocol": protocol,
@@ -368,40 +224,28 @@ class Engine(metaclass=Singleton):
             "tls_privkey_file": privkey_file,
             "tls_timeout": timeout,
         }
-        _check({**self._options, **options})
+        self.endpoint  # noqa: B018 - raises while the engine does not run
+        check_options({**self._options, **options})
         for name in (ca_file, cert_file, privkey_file):
             if name is not None and not os.path.isfile(name):
                 raise ValueError(f"there is no file {name}")
         self._options.update(options)
         result: Result[Engine] = Result()
-        result.set_result(self)
+        run_in_loop(self._spawn, self._reopen("tls", port), result)
         return result
 
-    def add_event(self, event: str, accept_types: list[str]) -> None:
-        """Make an event package known, with the MIME types that its NOTIFY may have."""
-        if not accept_types:
-            raise SIPCoreError(f"the event package {event!r} needs at least one MIME type")
-        self._options["events"] = {**self._option("events"), event: list(accept_types)}
+    def set_tls_identity(self, uri: Any, certificate: str | None = None, verify_server: bool = True) -> None:
+        """Connect over TLS on behalf of this SIP URI with a certificate of its own, in a file that holds the key too.
 
-    def add_incoming_event(self, event: str) -> None:
-        """Hand SUBSCRIBE requests for this event to the application."""
-        self._known_event(event)
-        self._options["incoming_events"] = self._option("incoming_events") | {event}
+        Its connections are shared with nobody who has another identity. A file that cannot be used fails the requests
+        that need it.
+        """
+        identity = Identity(certificate, verify_server)
+        stack().identities[address_of_record(uri)] = identity
 
-    def remove_incoming_event(self, event: str) -> None:
-        self._known_event(event)
-        self._options["incoming_events"] = self._option("incoming_events") - {event}
-
-    def _known_event(self, event: str) -> None:
-        if event not in self._option("events"):
-            raise ValueError(f"the event package {event!r} is unknown: add_event() comes first")
-
-    def add_incoming_request(self, method: str) -> None:
-        """Hand requests of this method to the application, as `IncomingRequest`."""
-        self._options["incoming_requests"] = self._option("incoming_requests") | {_handed_on(method)}
-
-    def remove_incoming_request(self, method: str) -> None:
-        self._options["incoming_requests"] = self._option("incoming_requests") - {_handed_on(method)}
+    def forget_tls_identity(self, uri: Any) -> None:
+        """Connect on behalf of this URI as for all others; connections that are open stay."""
+        stack().identities.pop(address_of_record(uri), None)
 
     @staticmethod
     def parse_sip_uri(text: str) -> SIPURI:
@@ -410,30 +254,6 @@ class Engine(metaclass=Singleton):
 
     def __repr__(self) -> str:
         return f"<Engine {'running' if self._running else 'stopped'}>"
-
-
-def _handed_on(method: str) -> str:
-    name = method.upper()
-    if name in _NEVER_HANDED_ON:
-        raise ValueError(f"{name} is answered by the core itself")
-    return name
-
-
-def _check(options: dict[str, Any]) -> None:
-    """Refuse options that make no sense, before anything is opened."""
-    for name in ("udp_port", "tcp_port", "tls_port"):
-        port = options[name]
-        if port is not None and not 0 <= port <= 65535:
-            raise ValueError(f"{name} is from 0 to 65535, not {port}")
-    if options["tls_protocol"] not in TLS_PROTOCOLS:
-        raise ValueError(f"tls_protocol is one of {TLS_PROTOCOLS}, not {options['tls_protocol']!r}")
-    if options["tls_timeout"] < 0:
-        raise ValueError(f"tls_timeout is not negative: {options['tls_timeout']}")
-    if not 0 <= options["log_level"] <= 6:
-        raise ValueError(f"log_level is from 0 to 6, not {options['log_level']}")
-    first, last = options["rtp_port_range"]
-    if not 0 <= first < last <= 65535:
-        raise SIPCoreError(f"rtp_port_range is two ports, the second larger than the first, not {first}-{last}")
 
 
 def _default_address() -> str:

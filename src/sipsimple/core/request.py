@@ -161,13 +161,15 @@ class Request:
             self._client.abandon()
         self._fail(408, sip_status_messages[408])
 
-    def _fail(self, code: int, reason: str, response: Response | None = None) -> None:
+    def _fail(self, code: int, reason: str, response: Response | None = None, error: Exception | None = None) -> None:
         if self._state == "TERMINATED":
             return
         self._state = "TERMINATED"
         self._arm(None, None)
         self._client = None
-        self._outcome.set_exception(SIPCoreError(f"{self._method} failed: {code} {reason}"))
+        failure = SIPCoreError(f"{self._method} failed: {code} {reason}")
+        failure.__cause__ = error
+        self._outcome.set_exception(failure)
         if response is None:
             post("SIPRequestDidFail", self, code=code, reason=reason)
         else:
@@ -236,7 +238,7 @@ class Request:
             self._fail(response.code, response.reason, response)
 
     def on_failure(self, client: Client, code: int, reason: str) -> None:
-        self._fail(code, reason)
+        self._fail(code, reason, error=client.error)
 
     def _learn_tag(self, response: Response) -> None:
         # Where it cannot be read, our own To is as good.

@@ -5,11 +5,12 @@ The objects of the core ask here, so that they need not know the Engine, which i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sipsimple.sip.endpoint import Endpoint
 from sipsimple.sip.errors import SIPCoreError
+from sipsimple.sip.transport import Identity
 
 if TYPE_CHECKING:
     from sipsimple.core.router import Router
@@ -22,6 +23,8 @@ class Stack:
     endpoint: Endpoint
     router: Router
     ignore_missing_ack: bool = False
+    identities: dict[str, Identity] = field(default_factory=dict)
+    """As whom an account, by its address of record, connects over TLS."""
 
 
 class _Running:

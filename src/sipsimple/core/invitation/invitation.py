@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sipsimple.core.client import Client
 from sipsimple.core.composing import checked_extra, destination_of, response_to, tagged, token
+from sipsimple.core.hops import next_hop
 from sipsimple.core.invitation.incoming import IncomingLeg
 from sipsimple.core.invitation.outgoing import OutgoingLeg
 from sipsimple.core.invitation.proposals import ReceivedProposal, SentProposal
@@ -306,13 +307,11 @@ class Invitation:
         Client(stack().endpoint, bye, self._next_hop(), _Goodbye(self), self._authenticator, self._credentials).send()
 
     def _next_hop(self) -> Destination:
-        """Where requests of the dialog go: its first hop when that is an address, else where it came about."""
+        """Where requests of the dialog go."""
         assert self._dialog is not None
-        try:
-            return destination_of(self._dialog.next_hop())
-        except SIPCoreError:
-            assert self._hop is not None
-            return self._hop
+        assert self._hop is not None
+        assert self.local_identity is not None
+        return next_hop(self._dialog, self._hop, self.local_identity.uri)
 
     def _arm(self, delay: float | None, function: Any = None) -> None:
         if self._timer is not None:

@@ -9,9 +9,9 @@ from sipsimple.core.composing import (
     ALLOW,
     SDP_TYPE,
     compose_request,
-    destination_of,
     first_cseq,
 )
+from sipsimple.core.hops import next_hop
 from sipsimple.core.stack import stack
 from sipsimple.sip.dialog import Dialog
 from sipsimple.sip.errors import MalformedMessage, SDPNegotiationError, SIPCoreError
@@ -66,6 +66,7 @@ class OutgoingLeg:
         self._client = Client(
             self._endpoint, self.request, invitation._hop, self, invitation._authenticator, invitation.credentials
         )
+        invitation._hop = self._client.destination
         self._client.send()
 
     def cancel(self) -> None:
@@ -176,10 +177,7 @@ class OutgoingLeg:
         return None
 
     def _hop_of(self, dialog: Dialog, client: Client) -> Any:
-        try:
-            return destination_of(dialog.next_hop())
-        except SIPCoreError:
-            return client.destination
+        return next_hop(dialog, client.destination, client.request.from_.uri)
 
     def _release(self, dialog: Dialog, hop: Any) -> None:
         """End a dialog that nobody wants."""
