@@ -10,7 +10,9 @@ late. The least lead of a window is what could be taken away without harm. Hence
 * a new source is read one frame behind its first packet;
 * a packet too late moves reading back one frame at once, which makes the delay larger by that much;
 * a least lead of two frames or more over a window moves reading forward one frame, or by all that is too much when that
-  is far; a least lead under half a frame moves it back. This also absorbs a sender whose clock is fast or slow;
+  is far. This also absorbs a sender whose clock is fast;
+* nearly all leads of a window under half a frame move it back, as with a sender whose clock is slow. That a packet just
+  misses its tick now and then harms nothing, and is no reason for a hole;
 * nothing but late packets on several ticks on end, or a timestamp far off, is a new beginning; so is a packet that is
   late or early after a pause, because there is nothing left for it to be in order with.
 
@@ -26,6 +28,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from .columns import FEW, cells
+
 FRAME_MS: Final = 20
 RING_MS: Final = 1200
 """Length of a ring: a common multiple of all packet durations, so that an aligned packet never crosses the end."""
@@ -39,6 +43,8 @@ MAX_LATE_TICKS: Final = 4
 """Ticks on end that bring nothing but late packets before reading begins anew."""
 WINDOW_TICKS: Final = 150
 """Ticks over which the least lead is taken before the delay is made smaller."""
+MOSTLY: Final = 0.9
+"""Part of the packets of a window whose leads have to be small before the delay is made larger for it."""
 FAR_FRAMES: Final = 5
 """Frames of needless delay that are skipped at once instead of one a window."""
 FADE: Final = (1.0, 0.75, 0.4, 0.1, 0.0)
@@ -92,6 +98,14 @@ class _Rings:
             self._windows(length)[starts[inside]] = samples[inside]
             self.flat[self._scatter(rows[~inside], places[~inside], length)] = samples[~inside]
 
+    def run(self, row: int, place: int, length: int) -> SampleArray | None:
+        """View a run of one ring; None when it crosses the end."""
+        offset = place % self.size
+        if offset > self.size - length:
+            return None
+        start = row * self.size + offset
+        return self.flat[start : start + length]
+
     def _split(self, rows: IntArray, places: IntArray, length: int) -> tuple[BoolArray, IntArray]:
         """Tell the runs that do not cross the end of their ring, and where in `flat` each begins."""
         offsets = places % self.size
@@ -112,8 +126,9 @@ class JitterBuffer:
     Per tick: any number of `write`, then one `read`. Positions are timestamps extended to never wrap, in samples.
     """
 
-    def __init__(self, capacity: int, sample_rate: int) -> None:
-        """`sample_rate` is that of the decoded audio, a multiple of 50 Hz."""
+    def __init__(self, capacity: int, sample_rate: int, *, few: int = FEW) -> None:
+        """`sample_rate` is that of the decoded audio, a multiple of 50 Hz; up to `few` rows are read one by one."""
+        self._few: Final = few
         self.frame_size: Final = sample_rate * FRAME_MS // 1000
         self._max_lead: Final = sample_rate * MAX_LEAD_MS // 1000
         self._pause: Final = sample_rate * PAUSE_MS // 1000
@@ -131,9 +146,20 @@ class JitterBuffer:
         self._timely: Final = np.zeros(capacity, np.bool_)
         self._late_ticks: Final = np.zeros(capacity, np.int64)
         self._least_lead: Final = np.full(capacity, _NEVER, np.int64)
+        self._packets: Final = np.zeros(capacity, np.int64)
+        self._small_leads: Final = np.zeros(capacity, np.int64)
         self._window_ticks: Final = np.zeros(capacity, np.int64)
         self._last_frame: Final = np.zeros((capacity, self.frame_size), np.int16)
         self._concealed: Final = np.zeros(capacity, np.int64)
+        self._writing: Final = (
+            *(cells(column) for column in (self._started, self._timely, self._least_lead)),
+            *(cells(column) for column in (self._position, self._origin, self._newest, self._newest_start)),
+        )
+        self._reading: Final = (
+            *(cells(column) for column in (self._started, self._new, self._late, self._timely)),
+            *(cells(column) for column in (self._late_ticks, self._window_ticks, self._concealed)),
+            *(cells(column) for column in (self._position, self._origin)),
+        )
 
     def open(self, row: int) -> None:
         """Begin a stream in this row: silence until something is written."""
@@ -178,10 +204,63 @@ class JitterBuffer:
         self._late[rows] |= ~timely
         self._timely[rows] |= timely
         self._least_lead[rows] = np.where(timely, np.minimum(self._least_lead[rows], lead), self._least_lead[rows])
+        self._packets[rows] += 1
+        self._small_leads[rows] += lead < self.frame_size // 2
         return heard
+
+    def append(self, row: int, timestamp: int, samples: SampleArray) -> bool:
+        """Take in one packet as `write` does, if it is in time and nothing has to be moved; else do nothing: False.
+
+        `samples` has one dimension.
+        """
+        started, timely, least_lead, positions, origins, newest, newest_start = self._writing
+        before = newest_start[row]
+        start = before + (timestamp - before + _TIMESTAMPS // 2) % _TIMESTAMPS - _TIMESTAMPS // 2
+        lead = start - positions[row]
+        if not started[row] or not 0 <= lead <= self._max_lead or lead > newest[row] - start + self._pause:
+            return False
+        length = len(samples)
+        run = self._rings.run(row, start - origins[row], length)
+        if run is None:
+            return False
+        run[:] = samples
+        newest_start[row] = max(before, start)
+        newest[row] = max(newest[row], start + length)
+        timely[row] = True
+        least_lead[row] = min(least_lead[row], lead)
+        return True
 
     def read(self, rows: IntArray) -> SampleArray:
         """Play 20 ms of each of `rows` (no row twice): holes concealed, silence before the first packet."""
+        if len(rows) > self._few:
+            return self._read_all(rows)
+        frames = np.empty((len(rows), self.frame_size), np.int16)
+        left = [index for index, row in enumerate(rows.tolist()) if not self._read_next(row, frames[index])]
+        if left:
+            frames[left] = self._read_all(rows[left])
+        return frames
+
+    def _read_next(self, row: int, frame: SampleArray) -> bool:
+        """Play into `frame` as `_read_all` does, if it has no hole and nothing has to be moved; else do nothing."""
+        started, new, late, timely, late_ticks, window_ticks, concealed, positions, origins = self._reading
+        if not started[row] or new[row] or late[row] or window_ticks[row] + 1 >= WINDOW_TICKS:
+            return False
+        position = positions[row]
+        run = self._rings.run(row, position - origins[row], self.frame_size)
+        if run is None or np.minimum.reduce(run) == ABSENT:
+            return False
+        frame[:] = run
+        run[:] = ABSENT
+        self._last_frame[row] = frame
+        concealed[row] = 0
+        positions[row] = position + self.frame_size
+        window_ticks[row] += 1
+        if timely[row]:
+            late_ticks[row] = 0
+            timely[row] = False
+        return True
+
+    def _read_all(self, rows: IntArray) -> SampleArray:
         self._adapt(rows[self._started[rows]])
         started = self._started[rows]
         playing = rows if started.all() else rows[started]
@@ -208,7 +287,7 @@ class JitterBuffer:
 
     def _open_window(self, rows: IntArray) -> None:
         self._least_lead[rows] = _NEVER
-        self._window_ticks[rows] = 0
+        self._packets[rows] = self._small_leads[rows] = self._window_ticks[rows] = 0
 
     def _forget_past(self, rows: IntArray, position: IntArray, partly: BoolArray) -> None:
         """Blank what a partly late packet wrote behind the read position: the ring would play it one turn later."""
@@ -239,6 +318,7 @@ class JitterBuffer:
                 self._forward(row, surplus)
         self._new[rows] = False
         self._least_lead[rows] = _NEVER
+        self._packets[rows] = self._small_leads[rows] = 0
 
     def _delay_late(self, late: IntArray, only_late: IntArray) -> None:
         self._late_ticks[only_late] += 1
@@ -249,7 +329,7 @@ class JitterBuffer:
 
     def _close_windows(self, rows: IntArray) -> None:
         least = self._least_lead[rows]
-        self._position[rows[least < self.frame_size // 2]] -= self.frame_size
+        self._position[rows[self._small_leads[rows] > MOSTLY * self._packets[rows]]] -= self.frame_size
         surplus = np.where(least == _NEVER, 0, least // self.frame_size - 1)
         for row, frames in zip(rows[surplus > 0].tolist(), surplus[surplus > 0].tolist(), strict=True):
             self._forward(row, self.frame_size * (frames if frames >= FAR_FRAMES else 1))

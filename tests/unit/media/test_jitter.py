@@ -169,6 +169,16 @@ def test_jitter_of_up_to_60_ms_is_heard_without_holes_once_adapted():
     assert call.delay_ms() <= 140
 
 
+def test_a_packet_that_just_misses_its_tick_now_and_then_does_no_harm():
+    call = Call()
+    missed = range(50, 6 * WINDOW_TICKS, 10)
+    arrivals: dict[int, list[int]] = {}
+    for number in range(6 * WINDOW_TICKS):
+        arrivals.setdefault(number + (number in missed), []).append(number)
+    call.run(arrivals, 6 * WINDOW_TICKS)
+    assert all(plays(frame, number - 1) for number, frame in enumerate(call.heard[1:-1], start=1))
+
+
 @pytest.mark.parametrize("ppm", [-1000, 1000])
 def test_sender_with_another_clock_is_heard_without_loss(ppm):
     call = Call()
