@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import socket
 import string
 from typing import Any, Final
 
 from sipsimple.configuration.datatypes import SIPAddress
 from sipsimple.configuration.settings import SIPSimpleSettings
 from sipsimple.core import SIPURI
+from sipsimple.core.network import default_address
 from sipsimple.engine import Engine
 
 USERNAME_LENGTH: Final = 8
@@ -39,14 +39,4 @@ def new_username() -> str:
 def local_address() -> str:
     """The address in contacts: `SIPSimpleSettings.local_ip`, or that of the interface with the default route."""
     configured = SIPSimpleSettings().local_ip
-    return str(configured) if configured else _default_route_address()
-
-
-def _default_route_address() -> str:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            # Connecting a UDP socket sends nothing; it only makes the system choose an address.
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            return "127.0.0.1"
-        return str(probe.getsockname()[0])
+    return str(configured) if configured else default_address()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from typing import Any, Final
 
 from sipsimple.core.engine_options import EngineOptions, check_options
 from sipsimple.core.media import MediaClient
+from sipsimple.core.network import default_address
 from sipsimple.core.notices import post
 from sipsimple.core.router import Router
 from sipsimple.core.stack import Stack, set_stack, stack
@@ -121,7 +121,7 @@ class Engine(EngineOptions, metaclass=Singleton):
         post("SIPEngineDidStart", self)
 
     async def _open_transports(self, options: dict[str, Any]) -> None:
-        self._address = options["local_ip"] or _default_address()
+        self._address = options["local_ip"] or default_address()
         for transport in TRANSPORTS:
             port = options[f"{transport}_port"]
             if port is not None:
@@ -254,14 +254,3 @@ class Engine(EngineOptions, metaclass=Singleton):
 
     def __repr__(self) -> str:
         return f"<Engine {'running' if self._running else 'stopped'}>"
-
-
-def _default_address() -> str:
-    """The address of the interface with the default route; 127.0.0.1 where there is none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            # Connecting a UDP socket sends nothing; it only makes the kernel choose an address.
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            return "127.0.0.1"
-        return str(probe.getsockname()[0])

@@ -17,7 +17,7 @@ from zope.interface import implementer
 from sipsimple.audio import AudioBridge, AudioDevice, IAudioPort
 from sipsimple.audio.port import post, slots_changed
 from sipsimple.configuration.settings import SIPSimpleSettings
-from sipsimple.core import AudioTransport, Engine, PJSIPError, RTPTransport, SDPMediaStream, SIPCoreError
+from sipsimple.core import AudioTransport, PJSIPError, RTPTransport, SDPMediaStream, SIPCoreError
 from sipsimple.core.media import MediaClient
 from sipsimple.core.media.formats import direction_of
 from sipsimple.loop import Result, TaskOwner, run_in_loop
@@ -197,8 +197,8 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         try:
             if self.account.rtp.srtp_encryption == SRTP_MANDATORY:
                 raise SIPCoreError("the account demands SRTP, which is not supported")
-            engine = Engine()
-            self._transport = RTPTransport(engine.ip_address if engine.is_running else None)
+            local_ip = SIPSimpleSettings().local_ip
+            self._transport = RTPTransport(None if local_ip is None else str(local_ip))
             await self._transport.open()
             self._audio = self._make_audio(direction)
         except SIPCoreError as error:

@@ -6,20 +6,20 @@ Neither SRTP nor ICE is offered: asked for either, it behaves as towards a peer 
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
-import socket
 import weakref
 from typing import Any, Final
 
 from sipsimple.core.media.client import MediaClient
 from sipsimple.core.media.formats import remote_address
+from sipsimple.core.network import default_address
 from sipsimple.core.notices import post
 from sipsimple.media import commands
 from sipsimple.sip.errors import SIPCoreError
 from sipsimple.sip.sdp import SDPAttribute
 
 DEFAULT_STUN_PORT: Final = 3478
-PROBE_ADDRESS: Final = ("192.0.2.1", 9)  # documentation network: a route is chosen, nothing is sent
 
 
 class RTPTransport:
@@ -124,11 +124,14 @@ class RTPTransport:
     def set_INIT(self) -> None:
         """Open the ports, or leave a stream that is over; raises PJSIPError when every port is in use."""
         if self._to_open():
+            self._client.start()
             self._opened(self._client.call(self._open_command()))
 
     async def open(self) -> None:
         """As `set_INIT`, without blocking the loop."""
         if self._to_open():
+            if not self._client.running:
+                await asyncio.to_thread(self._client.start)
             reply = await self._client.acall(self._open_command())
             if self._state == "NULL":
                 self._opened(reply)
@@ -194,16 +197,6 @@ class RTPTransport:
         line = SDPAttribute("rtcp", f"{local.rtcp_port} IN {family} {local.address}")
         media = local_sdp.media[sdp_index]
         media.attributes = [line, *(attribute for attribute in media.attributes if attribute.name != "rtcp")]
-
-
-def default_address() -> str:
-    """The address of this host on its default route, 127.0.0.1 when it has none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(PROBE_ADDRESS)
-        except OSError:
-            return "127.0.0.1"
-        return str(probe.getsockname()[0])
 
 
 def _checked_address(name: str, address: str | None) -> str | None:
