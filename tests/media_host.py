@@ -15,13 +15,15 @@ from sipsimple.media.errors import EngineStopped, MediaError
 class FakeHost:
     """Replies as the engine would.
 
-    `refuse[CommandClass] = error` lets such commands fail, those whose class is in `hold` wait for `release()`.
+    `reply[CommandClass]` is the answer to such commands, `refuse[CommandClass]` the error that they fail with; those
+    whose class is in `hold` wait for `release()`.
     """
 
     def __init__(self) -> None:
         self.running = False
         self.on_event = lambda event: None
         self.commands: list[commands.Command] = []
+        self.reply: dict[type, Any] = {}
         self.refuse: dict[type, MediaError] = {}
         self.hold: set[type] = set()
         self.held: list[tuple[Future[Any], commands.Command]] = []
@@ -61,6 +63,8 @@ class FakeHost:
             future.set_result(self._reply(command))
 
     def _reply(self, command: commands.Command) -> Any:
+        if type(command) in self.reply:
+            return self.reply[type(command)]
         match command:
             case commands.SetDevices():
                 return commands.RealDevices(command.input, command.output)

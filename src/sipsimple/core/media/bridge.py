@@ -37,8 +37,9 @@ class SlotBridge:
 
     def put(self, member: int, producer: int | None, consumer: int | None) -> None:
         """Let the member take part with these slots, instead of its former ones when it did already."""
+        # Ports also change when the engine has stopped and nothing is connected any more.
         self._members[member] = (producer, consumer)
-        self._client.post(commands.BridgeAdd(self.mixer.id, self.id, member, producer, consumer))
+        self._client.dismiss(commands.BridgeAdd(self.mixer.id, self.id, member, producer, consumer))
 
     def remove(self, member: int) -> None:
         """End a membership; an unknown one is left as it is."""

@@ -71,7 +71,9 @@ def default_host() -> Host:
 
 
 class MediaClient(metaclass=Singleton):
-    """The engine as the core sees it. It starts with the first command, and ends with `stop()`.
+    """The engine as the core sees it. The first mixer or transport starts it, and it ends with `stop()`.
+
+    What is left over from before a stop does not start it again: it has nothing there any more.
 
     `voice_mixer` and `alert_mixer` are the mixers that the application made, for whoever plays or captures sound by
     default. `port_range` and `codecs` are the defaults of RTP and audio transports.
@@ -134,6 +136,7 @@ class MediaClient(metaclass=Singleton):
 
     def devices(self) -> commands.DeviceNames:
         """The sound devices of the system, the default ones first; blocks while the system is asked."""
+        self.start()
         names: commands.DeviceNames = self.call(commands.ListDevices(), DEVICE_TIMEOUT)
         return names
 
@@ -149,7 +152,7 @@ class MediaClient(metaclass=Singleton):
         self._listeners.pop(key, None)
 
     def post(self, command: commands.Command) -> None:
-        """Have the command obeyed some time soon; raises SIPCoreError when the engine cannot run."""
+        """Have the command obeyed some time soon; raises SIPCoreError when the engine does not run."""
         try:
             self._running_host().post(command)
         except MediaError as error:
@@ -209,7 +212,6 @@ class MediaClient(metaclass=Singleton):
         future.add_done_callback(settled)
 
     def _running_host(self) -> Host:
-        self.start()
         host = self._host
         if host is None:
             raise EngineStopped

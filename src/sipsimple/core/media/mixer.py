@@ -68,6 +68,7 @@ class AudioMixer:
         if not 1 <= slot_count <= MAX_SLOTS:
             raise ValueError(f"slot_count must be within 1 and {MAX_SLOTS}: {slot_count}")
         self.client = MediaClient()
+        self.client.start()
         self.id = self.client.new_id()
         self._sample_rate = sample_rate
         self._slot_count = slot_count

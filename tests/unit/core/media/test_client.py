@@ -7,20 +7,37 @@ import asyncio
 import pytest
 
 from sipsimple.core.media.client import MediaClient
+from sipsimple.core.media.mixer import AudioMixer
+from sipsimple.core.media.rtp import RTPTransport
 from sipsimple.loop import bind_loop, unbind_loop
 from sipsimple.media import commands
 from sipsimple.media.errors import EngineStopped, MediaError, PortsExhausted
 from sipsimple.sip.errors import PJSIPError, SIPCoreError
 
 
-def test_the_engine_starts_with_the_first_command(host):
+def test_the_engine_starts_with_what_needs_it(host):
     client = MediaClient()
     assert not client.running
-    client.post(commands.CreateMixer(1, 16000))
+    with pytest.raises(SIPCoreError, match="does not run"):
+        client.post(commands.CreateMixer(1, 16000))
+    mixer = AudioMixer(None, None, 16000)
     assert client.running
     client.stop()
     client.stop()
     assert not client.running
+    with pytest.raises(SIPCoreError, match="does not run"):
+        mixer.muted = True
+    mixer.close()
+
+
+async def test_a_transport_starts_the_engine(host):
+    await RTPTransport("127.0.0.1").open()
+    assert MediaClient().running
+
+
+def test_the_devices_are_asked_for(host):
+    host.reply = {commands.ListDevices: commands.DeviceNames(("mic",), ("speaker",))}
+    assert MediaClient().devices().inputs == ("mic",)
 
 
 def test_an_engine_that_does_not_start_is_an_error(host, monkeypatch):
@@ -33,6 +50,7 @@ def test_an_engine_that_does_not_start_is_an_error(host, monkeypatch):
 
 
 def test_errors_are_translated(host):
+    MediaClient().start()
     host.refuse[commands.OpenTransport] = PortsExhausted("0.0.0.0", 1, 2)
     with pytest.raises(PJSIPError) as caught:
         MediaClient().call(commands.OpenTransport(1, "0.0.0.0", (1, 2)))
@@ -40,6 +58,7 @@ def test_errors_are_translated(host):
 
 
 def test_a_silent_engine_is_an_error(host):
+    MediaClient().start()
     host.hold.add(commands.ListDevices)
     with pytest.raises(SIPCoreError, match="did not answer"):
         MediaClient().call(commands.ListDevices(), timeout=0.01)

@@ -54,6 +54,7 @@ def test_a_transport_opens_its_ports_once(host, seen):
 
 
 async def test_a_transport_opens_without_blocking(host):
+    MediaClient().start()
     transport = RTPTransport("127.0.0.1")
     host.hold.add(commands.OpenTransport)
     opening = asyncio.ensure_future(transport.open())
