@@ -65,10 +65,10 @@ class Program:
         while chunk := await self._process.stdout.read(65536):
             # Progress displays write over their line.
             *whole, rest = re.split(rb"[\r\n]+", rest + chunk)
-            self.lines += [line.decode("utf-8", "replace") for line in whole]
+            self.lines += [text for line in whole if (text := _plain(line))]
             async with self._progress:
                 self._progress.notify_all()
-        self.lines += [rest.decode("utf-8", "replace")] if rest else []
+        self.lines += [_plain(rest)] if rest else []
         async with self._progress:
             self._silent = True
             self._progress.notify_all()
@@ -127,6 +127,11 @@ class Program:
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._reader
         return await self._process.wait()
+
+
+def _plain(line: bytes) -> str:
+    """The text without colours and blanks around it."""
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line.decode("utf-8", "replace")).strip()
 
 
 async def until(condition: Callable[[], bool], what: str, timeout: float = 10.0) -> None:
