@@ -4,11 +4,11 @@ import string
 
 import pytest
 
-from sipsimple.account import Account, AccountManager, BonjourAccount, ContactURI, contact
+from sipsimple.account import Account, AccountManager, BonjourAccount, ContactURI
 from sipsimple.configuration import ConfigurationManager, ModifiedValue, Setting
 from sipsimple.configuration.datatypes import SIPAddress
 from sipsimple.configuration.settings import SIPSimpleSettings
-from sipsimple.core import SIPURI, Credentials, Engine, FrozenSIPURI
+from sipsimple.core import SIPURI, Credentials, Engine, FrozenSIPURI, network
 
 ALICE = "alice@example.com"
 
@@ -91,24 +91,7 @@ async def test_the_contact_has_a_uri_for_each_transport(manager):
 def test_the_contact_without_a_configured_address_is_that_of_the_default_route(configuration, monkeypatch):
     SIPSimpleSettings().local_ip = None
 
-    class Probe:
-        def __init__(self, *_):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def connect(self, _):
-            if not reachable:
-                raise OSError(101, "Network is unreachable")
-
-        def getsockname(self):
-            return ("192.0.2.7", 40000)
-
-    monkeypatch.setattr(contact.socket, "socket", Probe)
+    monkeypatch.setattr(network, "source_address_towards", lambda _: "192.0.2.7" if reachable else None)
     reachable = True
     assert Account(ALICE).contact.domain == "192.0.2.7"
     reachable = False
