@@ -7,6 +7,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from .columns import cells
+
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
@@ -20,6 +22,9 @@ class Extremes:
         self._smallest: Final = np.zeros(capacity)
         self._last: Final = np.zeros(capacity)
         self._sum: Final = np.zeros(capacity)
+        self._cells: Final = tuple(
+            cells(column) for column in (self._count, self._largest, self._smallest, self._last, self._sum)
+        )
 
     def clear(self, row: int) -> None:
         """Forget what was measured."""
@@ -34,6 +39,16 @@ class Extremes:
         self._count[rows] += 1
         self._last[rows] = values
         self._sum[rows] += values
+
+    def add_one(self, row: int, value: float) -> None:
+        """Take in one value, as `add` does."""
+        count, largest, smallest, last, total = self._cells
+        if not count[row] or value < smallest[row]:
+            smallest[row] = value
+        largest[row] = max(largest[row], value)
+        count[row] += 1
+        last[row] = value
+        total[row] += value
 
     def read(self, row: int) -> dict[str, Any]:
         """Return count, max, min, last and avg in whole microseconds; zeros when nothing was measured."""

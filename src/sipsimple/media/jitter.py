@@ -154,6 +154,7 @@ class JitterBuffer:
         self._writing: Final = (
             *(cells(column) for column in (self._started, self._timely, self._least_lead)),
             *(cells(column) for column in (self._position, self._origin, self._newest, self._newest_start)),
+            *(cells(column) for column in (self._packets, self._small_leads)),
         )
         self._reading: Final = (
             *(cells(column) for column in (self._started, self._new, self._late, self._timely)),
@@ -213,7 +214,7 @@ class JitterBuffer:
 
         `samples` has one dimension.
         """
-        started, timely, least_lead, positions, origins, newest, newest_start = self._writing
+        started, timely, least_lead, positions, origins, newest, newest_start, packets, small_leads = self._writing
         before = newest_start[row]
         start = before + (timestamp - before + _TIMESTAMPS // 2) % _TIMESTAMPS - _TIMESTAMPS // 2
         lead = start - positions[row]
@@ -228,6 +229,8 @@ class JitterBuffer:
         newest[row] = max(newest[row], start + length)
         timely[row] = True
         least_lead[row] = min(least_lead[row], lead)
+        packets[row] += 1
+        small_leads[row] += lead < self.frame_size // 2
         return True
 
     def read(self, rows: IntArray) -> SampleArray:

@@ -35,7 +35,6 @@ RECEIVE_BUFFER_SIZE: Final = 256 * 1024
 """Octets asked for each socket: a second of packets while the process is held up; the system may grant less."""
 
 ByteArray = npt.NDArray[np.uint8]
-IntArray = npt.NDArray[np.int64]
 Address = tuple[Any, ...]
 """A socket address as the socket module has it: (host, port) or (host, port, flow, scope)."""
 
@@ -46,9 +45,21 @@ class Received:
 
     keys: list[int]
     sources: list[Address]
-    sizes: IntArray
+    sizes: list[int]
     datagrams: ByteArray
     """(n, MAX_PACKET_SIZE); valid until the next round."""
+    views: list[memoryview]
+    """The rows of `datagrams`, and more."""
+
+    def pick(self, indices: list[int]) -> Received:
+        """Make a round of some of these datagrams."""
+        return Received(
+            [self.keys[index] for index in indices],
+            [self.sources[index] for index in indices],
+            [self.sizes[index] for index in indices],
+            self.datagrams[indices],
+            [self.views[index] for index in indices],
+        )
 
 
 class DatagramReader:
@@ -59,7 +70,6 @@ class DatagramReader:
         self._poll: Final[_Epoll | _Selector] = _Selector() if portable or not hasattr(select, "epoll") else _Epoll()
         self._buffer: Final = np.zeros((MAX_BATCH, MAX_PACKET_SIZE), np.uint8)
         self._rows: Final = [row.data for row in self._buffer]
-        self._sizes: Final = np.zeros(MAX_BATCH, np.int64)
         # Key, way to read, and the source where the socket is connected: reading then tells the size alone.
         self._watched: Final[dict[int, tuple[int, Callable[..., Any], Address | None]]] = {}
         self.errors = 0
@@ -86,24 +96,26 @@ class DatagramReader:
         """Read one datagram from every socket that has any, without waiting."""
         keys: list[int] = []
         sources: list[Address] = []
-        rows, sizes, watched = self._rows, self._sizes, self._watched
+        sizes: list[int] = []
+        rows, watched = self._rows, self._watched
         count = 0
         for fd in self._poll.readable():
             key, read, source = watched[fd]
             try:
                 if source is None:
-                    sizes[count], source = read(rows[count])
+                    size, source = read(rows[count])
                 else:
-                    sizes[count] = read(rows[count])
+                    size = read(rows[count])
             except BlockingIOError:  # the kernel dropped it: bad checksum
                 continue
             except OSError:  # an ICMP error of an earlier send; reading it clears it
                 self.errors += 1
                 continue
             keys.append(key)
+            sizes.append(size)
             sources.append(source)
             count += 1
-        return Received(keys, sources, sizes[:count], self._buffer[:count])
+        return Received(keys, sources, sizes, self._buffer[:count], rows)
 
     def close(self) -> None:
         """Release the means of waiting; the sockets are left to their owner."""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 VERSION: Final = 2
 HEADER_SIZE: Final = 12
+MAX_PAYLOAD_TYPE: Final = 127
 MAX_PACKET_SIZE: Final = 1500
 """Octets of a datagram that are looked at; a longer one is damaged, because nothing that we negotiate needs it."""
 
@@ -88,6 +89,22 @@ class RTPPacket:
             profile, data = self.extension
             parts.append(struct.pack("!HH", profile, len(data) // 4) + data)
         return b"".join((*parts, self.payload))
+
+
+def parse_plain(data: memoryview, size: int) -> tuple[int, int, int, int] | None:
+    """Read payload type, sequence, timestamp and SSRC of a packet that has a plain header and no marker; else None."""
+    if size < HEADER_SIZE:
+        return None
+    flags, payload_type, sequence, timestamp, ssrc = _HEADER.unpack_from(data)
+    if flags != _PLAIN or payload_type > MAX_PAYLOAD_TYPE:
+        return None
+    return payload_type, sequence, timestamp, ssrc
+
+
+def plain_header(payload_type: int, marker: bool, sequence: int, timestamp: int, ssrc: int) -> bytes:
+    """Make the header of a packet; numbers wrap as on the wire."""
+    second = payload_type | (0x80 if marker else 0)
+    return _HEADER.pack(_PLAIN, second, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,14 @@ reports begins again, the totals for the application go on.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from .columns import cells
 from .counters import Extremes
 
 # RFC 3550 A.1: how far a sequence may leap ahead or lie back before it is taken for a restart.
@@ -77,6 +79,11 @@ class Reception:
         self._arrival: Final = np.full(capacity, np.nan)
         self._timestamp: Final = np.zeros(capacity, np.int64)
         self._jitter: Final = np.zeros(capacity)
+        self._cells: Final = (
+            *(cells(column) for column in (self.ssrc, self.packets, self.octets, self.clock_rate)),
+            *(cells(column) for column in (self._highest, self._unique, self._seen)),
+            *(cells(column) for column in (self._arrival, self._timestamp, self._jitter)),
+        )
 
     def open(self, row: int, clock_rate: int) -> None:
         """Begin a stream in this row."""
@@ -128,6 +135,28 @@ class Reception:
             self._note_gap(rows, np.where(accepted, delta - 1, 0), timestamp)
         self._measure_jitter(rows, timestamp, accepted & audio, now)
         return Verdict(accepted, restarted)
+
+    def follow(self, row: int, sequence: int, timestamp: int, ssrc: int, octets: int, now: float) -> bool:
+        """Take in one packet of audio as `arrive` does, if it is the next one in order; else do nothing: False."""
+        source, packets, total, clock_rate, highest, unique, seen, arrival, last, jitter = self._cells
+        extended = highest[row] + 1
+        arrived = arrival[row]
+        if ssrc != source[row] or sequence != extended % _SEQUENCES or math.isnan(arrived):
+            return False
+        packets[row] += 1
+        total[row] += octets
+        highest[row] = extended
+        unique[row] += 1
+        seen[row * SEEN_WINDOW + extended % SEEN_WINDOW] = extended
+        spacing = (timestamp - last[row] + _TIMESTAMPS // 2) % _TIMESTAMPS - _TIMESTAMPS // 2
+        rate = clock_rate[row]
+        value = jitter[row]
+        value += (abs((now - arrived) * rate - spacing) - value) / 16
+        jitter[row] = value
+        arrival[row] = now
+        last[row] = timestamp
+        self.jitter.add_one(row, value / rate * 1e6)
+        return True
 
     def _restart(self, rows: IntArray, sequence: IntArray, ssrc: IntArray) -> None:
         self._lost_before[rows] += np.maximum(self._lost(rows), 0)

@@ -60,6 +60,7 @@ class Reporter:
         self.burst_loss: Final = np.zeros(capacity, np.bool_)
         self.random_loss: Final = np.zeros(capacity, np.bool_)
         self._due: Final = np.full(capacity, np.inf)
+        self._first_due = np.inf  # no row is due earlier
         self._said: Final = np.zeros(capacity, np.bool_)
         self._heard_report: Final = np.zeros(capacity, np.int64)
         self._heard_at: Final = np.zeros(capacity)
@@ -76,6 +77,7 @@ class Reporter:
         self._previous.pop(row, None)
         self._send[row] = send
         self._due[row] = now + interval(self._random.random(), initial=True, we_sent=False)
+        self._first_due = min(self._first_due, float(self._due[row]))
 
     def direct(self, row: int, address: Address) -> None:
         """Send reports to this address from now on."""
@@ -89,12 +91,15 @@ class Reporter:
         del self._send[row], self._address[row]
 
     def work(self, now: float) -> None:
-        """Send the reports that are due."""
+        """Send the reports that are due; costs nothing when none is."""
+        if now < self._first_due:
+            return
         for row in np.flatnonzero(self._due <= now).tolist():
             self._transmit(row, self._report(row, now))
             self._said[row] = True
             we_sent = self._is_sender(row, now)
             self._due[row] = now + interval(self._random.random(), initial=False, we_sent=we_sent)
+        self._first_due = float(self._due.min())
 
     def hear(self, row: int, packets: list[Packet], now: float) -> bool:
         """Take in what the remote reports; returns whether the source that we hear said BYE."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random as random_module
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from .codecs import Codec
+from .columns import FEW, cells
 from .net import Address
-from .packet import HEADER_SIZE, write_headers
+from .packet import HEADER_SIZE, plain_header, write_headers
 from .stream import MAX_PTIME_MS
 
 FRAME_MS: Final = 20
@@ -22,7 +23,7 @@ ByteArray = npt.NDArray[np.uint8]
 SampleArray = npt.NDArray[np.int16]
 
 Selection = slice | IntArray
-SendTo = Callable[[memoryview, Any], int]
+SendTo = Callable[[memoryview | bytes, Any], int]
 """`socket.sendto` with an address, or `socket.send` of a connected socket with flags."""
 
 
@@ -74,7 +75,9 @@ class _Fifo:
 class Sender:
     """What each stream has sent and sends next, one row each."""
 
-    def __init__(self, capacity: int, random: random_module.Random) -> None:
+    def __init__(self, capacity: int, random: random_module.Random, *, few: int = FEW) -> None:
+        """Up to `few` packets are made one by one."""
+        self._few: Final = few
         self._capacity = capacity
         self._random = random
         self.ssrc: Final = np.zeros(capacity, np.int64)
@@ -88,6 +91,10 @@ class Sender:
         self._payload_type: Final = np.zeros(capacity, np.uint8)
         self._clock_rate: Final = np.zeros(capacity, np.int64)
         self._ptime_ms: Final = np.zeros(capacity, np.int64)
+        self._cells: Final = (
+            *(cells(column) for column in (self._payload_type, self._marker, self._sequence, self._timestamp)),
+            *(cells(column) for column in (self.ssrc, self.last_sent, self.packets, self.octets)),
+        )
         self._send: Final[list[SendTo]] = [_nowhere] * capacity
         self._target: Final[list[Address | int]] = [0] * capacity
         self._buffers: Final[dict[int, _PacketBuffer]] = {}
@@ -147,6 +154,25 @@ class Sender:
 
     def _emit(self, now: float, codec: Codec, rows: IntArray, samples: SampleArray) -> None:
         payloads = codec.encode(rows, samples)
+        step = samples.shape[1] * codec.clock_rate // codec.sample_rate
+        if len(rows) > self._few:
+            self._emit_all(now, rows, payloads, step)
+            return
+        for row, payload in zip(rows.tolist(), payloads, strict=True):
+            self._emit_one(now, row, payload.tobytes(), step)
+
+    def _emit_one(self, now: float, row: int, payload: bytes, step: int) -> None:
+        payload_type, marker, sequence, timestamp, ssrc, last_sent, packets, octets = self._cells
+        packet = plain_header(payload_type[row], marker[row], sequence[row], timestamp[row], ssrc[row]) + payload
+        marker[row] = False
+        sequence[row] += 1
+        timestamp[row] += step
+        last_sent[row] = now
+        packets[row] += 1
+        octets[row] += len(payload)
+        self._transmit((row,), (packet,))
+
+    def _emit_all(self, now: float, rows: IntArray, payloads: ByteArray, step: int) -> None:
         octets = payloads.shape[1]
         buffer = self._buffers.get(octets)
         if buffer is None:
@@ -163,18 +189,22 @@ class Sender:
         )
         self._marker[rows] = False
         self._sequence[rows] += 1
-        self._timestamp[rows] += samples.shape[1] * codec.clock_rate // codec.sample_rate
+        self._timestamp[rows] += step
         self.last_sent[rows] = now
         self.packets[rows] += 1
         self.octets[rows] += octets
+        self._transmit(rows.tolist(), buffer.views)
+
+    def _transmit(self, rows: Iterable[int], packets: Iterable[memoryview | bytes]) -> None:
+        """Send a packet for each of `rows`."""
         send, target = self._send, self._target
-        for row, packet in zip(rows.tolist(), buffer.views, strict=False):
+        for row, packet in zip(rows, packets, strict=False):
             try:
                 send[row](packet, target[row])
             except OSError:  # full buffer, no route, ICMP error of an earlier packet: one packet is lost, RTP lives on
                 self.failed[row] += 1
 
 
-def _nowhere(packet: memoryview, target: Address | int) -> int:
+def _nowhere(packet: memoryview | bytes, target: Address | int) -> int:
     """Stand in for the socket of a row without a stream."""
     return len(packet)

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from .columns import cells
 from .net import Address, DatagramReader, connect, disconnect, socket_address
 from .reports import Reporter
 from .sending import Sender
@@ -63,6 +64,7 @@ class Sources:
         self._lockable_from: Final = np.full(capacity, np.inf)
         self._review_due = -np.inf
         self.last_arrival: Final = np.full(capacity, -np.inf)
+        self._arrival_cells: Final = cells(self.last_arrival)
         self.events: list[FirstPacket | RemoteAddressChanged] = []
 
     def open(self, row: int, transport_id: int, sock: socket.socket, config: StreamConfig) -> None:
@@ -91,6 +93,13 @@ class Sources:
         for index, (row, source) in enumerate(zip(rows.tolist(), sources, strict=True)):
             if expected[row] != source and welcome[index]:
                 welcome[index] = self._consider(row, source, now)
+
+    def arrived(self, row: int, source: Address, now: float) -> bool:
+        """Note a packet from the source that is latched; from any other, do nothing: False."""
+        if self._expected[row] != source:
+            return False
+        self._arrival_cells[row] = now
+        return True
 
     def review(self, now: float) -> None:
         """Lock the streams that are steady and unlock those that fell silent; cheap to call every tick."""

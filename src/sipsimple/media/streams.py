@@ -1,11 +1,11 @@
 """All RTP streams of an engine, one row each: the table that the engine drives once per tick of 20 ms.
 
-Everything that happens per packet is done for all streams at once with numpy; Python loops only over the socket calls
-and over what is rare (new sources, RTCP, holes that cross the end of a ring). The order of a tick is `receive`,
-`playout`, the engine's mixing, `send`, `rtcp`, `events`.
+Everything that happens per packet is done for all streams at once with numpy; Python loops only over the socket calls,
+over what is rare (new sources, RTCP, holes that cross the end of a ring), and where there are few (`columns`). The
+order of a tick is `receive`, `playout`, the engine's mixing, `send`, `rtcp`, `events`.
 
-Left to others: where packets come from and go to (`sources`), what sequence numbers tell (`reception`), when samples
-are played (`jitter`), packets out (`sending`) and reports (`reports`).
+Left to others: what becomes of packets (`arrivals`), where they come from and go to (`sources`), what sequence numbers
+tell (`reception`), when samples are played (`jitter`), packets out (`sending`) and reports (`reports`).
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from __future__ import annotations
 import heapq
 import random as random_module
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from .arrivals import Arrivals
 from .codecs import Codec, codec
+from .columns import FEW
 from .errors import StreamError, UnknownObject
-from .jitter import JitterBuffer
-from .net import DatagramReader, PortAllocator, Received, can_disconnect, discard_pending
-from .packet import FIRST_RTCP_TYPE, LAST_RTCP_TYPE, ParsedBatch, parse_batch
+from .net import DatagramReader, PortAllocator, can_disconnect, discard_pending
 from .reception import Reception
 from .reports import Reporter
 from .resample import Resampler
-from .rtcp import MalformedRTCP, parse_compound
-from .sending import Sender, groups
+from .sending import Sender
 from .sources import Sources
 from .stream import (
     FRAMES_PER_SECOND,
@@ -58,11 +58,8 @@ __all__ = [
 TICK: Final = 0.02
 MAX_ROUNDS: Final = 32
 """Datagrams that one socket may have read in one `receive`; a flood waits in the kernel and is dropped there."""
-COMFORT_NOISE_TYPE: Final = 13
-NO_TYPE: Final = 255
 
 IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 SampleArray = npt.NDArray[np.int16]
 
 
@@ -80,6 +77,14 @@ class _Stream:
     config: StreamConfig
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Some rows, and how they are split by codec: which of `rows`, as an index of them, and as rows."""
+
+    rows: IntArray
+    parts: Sequence[tuple[Codec, slice | IntArray, IntArray]]
+
+
 class StreamTable:
     """The transports and streams of an engine. `now` is monotonic seconds everywhere; nothing here blocks."""
 
@@ -91,37 +96,35 @@ class StreamTable:
         wall_clock_offset: float = 0.0,
         cname: str = "",
         portable: bool = False,
+        few: int = FEW,
     ) -> None:
-        """`wall_clock_offset` added to `now` is the time since 1970; an empty `cname` draws one (RFC 7022 4.2)."""
+        """`wall_clock_offset` added to `now` is the time since 1970; an empty `cname` draws one (RFC 7022 4.2).
+
+        `portable` and `few` choose between ways that do the same: see `DatagramReader` and `columns`.
+        """
         self._ports: Final = PortAllocator(random)
         self._reader: Final = DatagramReader(portable=portable)
         self._reception: Final = Reception(capacity)
-        self._sender: Final = Sender(capacity, random)
+        self._sender: Final = Sender(capacity, random, few=few)
         name = cname or f"{random.getrandbits(96):024x}"
         self._reporter: Final = Reporter(capacity, random, self._reception, self._sender, name, wall_clock_offset)
         lock = can_disconnect() and not portable
         self._sources: Final = Sources(capacity, self._reader, self._sender, self._reporter, lock)
+        self._arrivals: Final = Arrivals(capacity, self._reception, self._sources, self._reporter, few=few)
         self._capacity: Final = capacity
         self._transports: Final[dict[int, _Transport]] = {}
         self._last_transport_id = 0
         self._streams: Final[dict[int, _Stream]] = {}
         self._free: Final = list(range(capacity))
         self._events: Final[list[StreamEvent]] = []
-        self._codecs: Final[list[Codec]] = []
-        self._buffers: Final[dict[int, JitterBuffer]] = {}
         self._resamplers: Final[dict[tuple[int, int], Resampler]] = {}
-        self._payload_type: Final = np.full(capacity, NO_TYPE, np.uint8)
-        self._event_type: Final = np.full(capacity, NO_TYPE, np.uint8)
-        self._codec_index: Final = np.zeros(capacity, np.int64)
-        self._sample_rate: Final = np.zeros(capacity, np.int64)
         self._mixer_rate: Final = np.zeros(capacity, np.int64)
         self._receives: Final = np.zeros(capacity, np.bool_)
         self._sends: Final = np.zeros(capacity, np.bool_)
         self._checked_at: Final = np.full(capacity, -np.inf)
         self._check_due: Final = np.full(capacity, np.inf)
-        self._row_cache: Final[dict[tuple[int, bool], IntArray]] = {}
-        self.refused = 0
-        """Datagrams that were not for us: not RTP, of an unknown payload type, or from a stranger."""
+        self._first_check = np.inf  # no row is due earlier
+        self._plans: Final[dict[tuple[int, bool], _Plan]] = {}
 
     # --- transports and streams ---------------------------------------------------------------------------------------
 
@@ -195,10 +198,10 @@ class StreamTable:
         self._sources.close(row)
         del self._streams[row]
         stream.transport.row = None
+        self._arrivals.close(row)
         self._receives[row] = self._sends[row] = False
-        self._payload_type[row] = self._event_type[row] = NO_TYPE
         self._check_due[row] = np.inf
-        self._row_cache.clear()
+        self._plans.clear()
         heapq.heappush(self._free, row)
 
     def close(self, now: float) -> None:
@@ -218,24 +221,17 @@ class StreamTable:
         found = codec(config.codec)
         if before is None or _coding(config) != _coding(before):
             self._sender.configure(row, found, config.payload_type, config.ptime_ms)
-        if found not in self._codecs:
-            self._codecs.append(found)
-        self._payload_type[row] = config.payload_type
-        self._event_type[row] = NO_TYPE if config.telephone_event_type is None else config.telephone_event_type
-        self._codec_index[row] = self._codecs.index(found)
-        self._sample_rate[row] = found.sample_rate
+        self._arrivals.configure(row, config, found)
         self._mixer_rate[row] = config.mixer_rate
         self._receives[row] = config.receives
         self._sends[row] = config.sends
-        self._row_cache.clear()
+        self._plans.clear()
         if before is None or _playing(config) != _playing(before):
             self._prepare_playing(row, found.sample_rate, config.mixer_rate)
 
     def _prepare_playing(self, row: int, sample_rate: int, mixer_rate: int) -> None:
         """Empty the jitter buffer and the resamplers of the row; make them where these rates are new."""
-        if sample_rate not in self._buffers:
-            self._buffers[sample_rate] = JitterBuffer(self._capacity, sample_rate)
-        self._buffers[sample_rate].open(row)
+        self._arrivals.prepare(row, sample_rate)
         if sample_rate != mixer_rate:
             for pair in ((sample_rate, mixer_rate), (mixer_rate, sample_rate)):
                 if pair not in self._resamplers:
@@ -250,7 +246,10 @@ class StreamTable:
             received = self._reader.round()
             if not received.keys:
                 break
-            self._take(received, now)
+            self._arrivals.take(received, now)
+        for row in self._arrivals.goodbyes:
+            self._events.append(RemoteBye(row, self._streams[row].transport.info.id))
+        self._arrivals.goodbyes.clear()
         self._sources.review(now)
 
     def playout(self, now: float, mixer_rate: int) -> tuple[IntArray, SampleArray]:
@@ -258,29 +257,30 @@ class StreamTable:
 
         Returns the rows, ascending, and their frames (n, mixer_rate / 50), which belong to the caller.
         """
-        rows = self.receiving_rows(mixer_rate)
+        plan = self._plan(mixer_rate, sending=False)
         frames = np.zeros((0, mixer_rate // FRAMES_PER_SECOND), np.int16)
-        for rate, selection in groups(self._sample_rate[rows]):
-            chosen = rows[selection]
-            played = self._buffers[rate].read(chosen)
+        for found, selection, rows in plan.parts:
+            rate = found.sample_rate
+            played = self._arrivals.buffers[rate].read(rows)
             if rate != mixer_rate:
-                played = self._resamplers[rate, mixer_rate].process(chosen, played)
+                played = self._resamplers[rate, mixer_rate].process(rows, played)
             if isinstance(selection, slice):
                 return rows, played
             if not len(frames):
-                frames = np.zeros((len(rows), frames.shape[1]), np.int16)
+                frames = np.zeros((len(plan.rows), frames.shape[1]), np.int16)
             frames[selection] = played
-        return rows, frames
+        return plan.rows, frames
 
     def send(self, now: float, rows: IntArray, frames: SampleArray) -> None:
         """Send a frame of 20 ms for each of `rows` (no row twice), all of the mixer rate that the frames show."""
         mixer_rate = frames.shape[1] * FRAMES_PER_SECOND
-        sends = self._sends[rows]
-        if not sends.all():
+        plan = self._plan(mixer_rate, sending=True)
+        if rows is not plan.rows:
+            sends = self._sends[rows]
             rows, frames = rows[sends], frames[sends]
-        for index, selection in groups(self._codec_index[rows]):
-            found = self._codecs[index]
-            chosen, samples = rows[selection], frames[selection]
+            plan = self._make_plan(rows)
+        for found, selection, chosen in plan.parts:
+            samples = frames[selection]
             if found.sample_rate != mixer_rate:
                 samples = self._resamplers[mixer_rate, found.sample_rate].process(chosen, samples)
             self._sender.send(now, found, chosen, samples)
@@ -291,8 +291,10 @@ class StreamTable:
 
     def events(self, now: float) -> list[StreamEvent]:
         """Return what happened since the last call."""
-        for row in np.flatnonzero(self._check_due <= now).tolist():
-            self._check_media(row, now)
+        if now >= self._first_check:
+            for row in np.flatnonzero(self._check_due <= now).tolist():
+                self._check_media(row, now)
+            self._first_check = float(self._check_due.min())
         # An address comes before what came from it.
         events = [*self._sources.events, *self._events]
         self._sources.events.clear()
@@ -301,98 +303,35 @@ class StreamTable:
 
     def receiving_rows(self, mixer_rate: int) -> IntArray:
         """Return the rows that `playout` plays at this rate, ascending."""
-        return self._rows(mixer_rate, self._receives, False)
+        return self._plan(mixer_rate, sending=False).rows
 
     def sending_rows(self, mixer_rate: int) -> IntArray:
         """Return the rows that want a frame in every `send` of this rate, ascending."""
-        return self._rows(mixer_rate, self._sends, True)
+        return self._plan(mixer_rate, sending=True).rows
 
-    def _rows(self, mixer_rate: int, enabled: BoolArray, sending: bool) -> IntArray:
-        rows = self._row_cache.get((mixer_rate, sending))
-        if rows is None:
-            rows = np.flatnonzero(enabled & (self._mixer_rate == mixer_rate))
-            self._row_cache[mixer_rate, sending] = rows
-        return rows
+    def _plan(self, mixer_rate: int, *, sending: bool) -> _Plan:
+        plan = self._plans.get((mixer_rate, sending))
+        if plan is None:
+            enabled = self._sends if sending else self._receives
+            plan = self._make_plan(np.flatnonzero(enabled & (self._mixer_rate == mixer_rate)))
+            self._plans[mixer_rate, sending] = plan
+        return plan
 
-    # --- what arrives -------------------------------------------------------------------------------------------------
-
-    def _take(self, received: Received, now: float) -> None:
-        keys = np.array(received.keys)
-        kinds = received.datagrams[:, 1]
-        # RFC 5761: RTCP may come on the RTP port.
-        control = (keys & 1 == 1) | ((kinds >= FIRST_RTCP_TYPE) & (kinds <= LAST_RTCP_TYPE) & (received.sizes > 1))
-        rows = keys >> 1
-        for index in np.flatnonzero(control).tolist():
-            self._take_rtcp(int(rows[index]), bytes(received.datagrams[index, : received.sizes[index]]), now)
-        batch = parse_batch(received.datagrams, received.sizes)
-        kind = batch.payload_type
-        audio = kind == self._payload_type[rows]
-        known = audio | (kind == self._event_type[rows]) | (kind == COMFORT_NOISE_TYPE)
-        welcome = batch.valid & known & ~control
-        self._sources.admit(rows, received.sources, welcome, now)
-        if welcome.all():
-            self._take_rtp(rows, received, batch, slice(None), audio, now)
-        else:
-            self.refused += int((~welcome & ~control).sum())
-            chosen = np.flatnonzero(welcome)
-            if chosen.size:
-                self._take_rtp(rows[chosen], received, batch, chosen, audio[chosen], now)
-
-    def _take_rtp(
-        self,
-        rows: IntArray,
-        received: Received,
-        batch: ParsedBatch,
-        chosen: slice | IntArray,
-        audio: BoolArray,
-        now: float,
-    ) -> None:
-        length, timestamp = batch.length[chosen], batch.timestamp[chosen]
-        verdict = self._reception.arrive(
-            rows, batch.sequence[chosen], timestamp, batch.ssrc[chosen], length, audio, now
-        )
-        self._sources.last_arrival[rows] = now
-        played = audio & verdict.accepted & self._receives[rows] & (length > 0)
-        if verdict.restarted.any():
-            for rate, buffer in self._buffers.items():
-                buffer.restart(rows[verdict.restarted & (self._sample_rate[rows] == rate)])
-        # Packets of one codec and one size are decoded together.
-        shape = np.where(played, self._codec_index[rows] << 16 | length, -1)
-        datagrams, start = received.datagrams[chosen], batch.start[chosen]
-        for value, selection in groups(shape):
-            if value >= 0:
-                self._decode(rows[selection], datagrams[selection], start[selection], timestamp[selection], value)
-
-    def _decode(
-        self, rows: IntArray, datagrams: npt.NDArray[np.uint8], start: IntArray, timestamp: IntArray, shape: int
-    ) -> None:
-        found, length = self._codecs[shape >> 16], shape & 0xFFFF
-        if (start == start[0]).all():
-            payloads = datagrams[:, start[0] : start[0] + length]
-        else:
-            payloads = np.take_along_axis(datagrams, start[:, None] + np.arange(length), axis=1)
-        samples = found.decode(rows, payloads)
-        buffer = self._buffers[found.sample_rate]
-        samples = samples[:, : buffer.max_packet_size]
-        scaled = timestamp * (found.sample_rate // found.clock_rate)
-        heard = buffer.write(rows, scaled, samples)
-        if not heard.all():
-            self._reception.discarded[rows[~heard]] += 1
-
-    def _take_rtcp(self, row: int, data: bytes, now: float) -> None:
-        try:
-            packets = parse_compound(data)
-        except MalformedRTCP:
-            self.refused += 1
-            return
-        if self._reporter.hear(row, packets, now):
-            self._events.append(RemoteBye(row, self._streams[row].transport.info.id))
+    def _make_plan(self, rows: IntArray) -> _Plan:
+        by_codec: dict[str, list[int]] = {}
+        for index, row in enumerate(rows.tolist()):
+            by_codec.setdefault(self._streams[row].config.codec.upper(), []).append(index)
+        if len(by_codec) == 1:
+            return _Plan(rows, [(codec(name), slice(None), rows) for name in by_codec])
+        parts = [(codec(name), np.array(indices), rows[indices]) for name, indices in by_codec.items()]
+        return _Plan(rows, parts)
 
     # --- what the application asks ------------------------------------------------------------------------------------
 
     def _begin_checks(self, row: int, config: StreamConfig, now: float) -> None:
         self._checked_at[row] = now
         self._check_due[row] = now + config.no_media_timeout if config.no_media_timeout > 0 else np.inf
+        self._first_check = min(self._first_check, float(self._check_due[row]))
 
     def _check_media(self, row: int, now: float) -> None:
         stream = self._streams[row]
@@ -402,6 +341,11 @@ class StreamTable:
         self._checked_at[row] = now
         pause = stream.config.media_check_interval
         self._check_due[row] = now + pause if pause > 0 else np.inf
+
+    @property
+    def refused(self) -> int:
+        """How many datagrams were not for us: not RTP, of an unknown payload type, or from a stranger."""
+        return self._arrivals.refused
 
     def statistics(self, row: int) -> dict[str, Any]:
         """Return `rtt`, `rx` and `tx`: packets and octets of payload; times are microseconds."""
