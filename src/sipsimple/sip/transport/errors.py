@@ -42,6 +42,7 @@ _TLS_ADVICE: Final = {
     "UNSUPPORTED_PROTOCOL": "the remote speaks no TLS 1.2 or newer",
     "TLSV1_ALERT_PROTOCOL_VERSION": "the remote speaks no TLS 1.2 or newer",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the remote wants a certificate of ours: set tls.certificate of the account",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "the remote has refused; it may want a certificate of ours (tls.certificate)",
     "TLSV1_ALERT_UNKNOWN_CA": "the remote does not know who has signed our certificate",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "our certificate has expired",
     "SSLV3_ALERT_BAD_CERTIFICATE": "the remote does not accept our certificate",

@@ -253,9 +253,13 @@ class ConnectionPool:
         if self._security is None:
             return {}
         peer = destination.peer
+        context = await self._security.client_context(peer.identity if peer else None)
+        name = (peer and peer.server_name()) or destination.host
+        # Raises ValueError for a name that cannot be one. The event loop would do so too, but tell nobody.
+        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name)
         return {
-            "ssl": await self._security.client_context(peer.identity if peer else None),
-            "server_hostname": (peer and peer.server_name()) or destination.host,
+            "ssl": context,
+            "server_hostname": name,
             "ssl_handshake_timeout": self._security.handshake_timeout,
             "ssl_shutdown_timeout": SHUTDOWN_TIMEOUT,
         }
