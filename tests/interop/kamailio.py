@@ -123,6 +123,10 @@ class Kamailio:
     async def __aexit__(self, *_: object) -> None:
         await self.program.stop()
 
+    def proxy(self, transport: str) -> str:
+        """It as the `sip.outbound_proxy` of an account."""
+        return f"127.0.0.1:{self.port};transport={transport}"
+
     def requests(self, method: str, user: str | None = None) -> list[str]:
         """What it logged of the requests of this method, in order; `user` is the one of From."""
         pattern = rf"request {method} from={re.escape(user) if user else '.*'} "

@@ -58,7 +58,7 @@ class SIPTrace:
     def handle_notification(self, notification: Notification) -> None:
         data = notification.data
         peer = (data.source_ip, data.source_port) if data.received else (data.destination_ip, data.destination_port)
-        self.messages.append(Traced(data.received, peer, data.transport, data.data))
+        self.messages.append(Traced(data.received, peer, data.transport.lower(), data.data))
 
     def sent(self, method: str) -> list[Traced]:
         """The requests of this method that left."""
