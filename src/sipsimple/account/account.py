@@ -23,11 +23,18 @@ from sipsimple.account.settings import (
 from sipsimple.configuration import Setting, SettingsObjectID, group
 from sipsimple.configuration.datatypes import SIPAddress
 from sipsimple.core import SIPURI, Credentials
+from sipsimple.engine import Engine
 from sipsimple.loop import Result
 
 BONJOUR_ID: Final = SIPAddress("bonjour@local")
 
-_REGISTERED_WITH: Final = {"password", "sip.outbound_proxy", "sip.register_interval"}
+_REGISTERED_WITH: Final = {
+    "password",
+    "sip.outbound_proxy",
+    "sip.register_interval",
+    "tls.certificate",
+    "tls.verify_server",
+}
 
 
 class Account(BaseAccount):
@@ -86,11 +93,18 @@ class Account(BaseAccount):
         return AccountManager()._remove(self)
 
     def _start_services(self) -> None:
+        self._show_identity()
         if self.registration.enabled:
             self._registrar.start()
 
     async def _stop_services(self) -> None:
         await self._registrar.stop()
+        Engine().forget_tls_identity(self.uri)
+
+    def _show_identity(self) -> None:
+        """Have the engine connect with our certificate, and demand of servers what our settings demand."""
+        certificate = self.tls.certificate
+        Engine().set_tls_identity(self.uri, certificate and certificate.normalized, self.tls.verify_server)
 
     def _network_changed(self) -> None:
         super()._network_changed()
@@ -100,6 +114,7 @@ class Account(BaseAccount):
         self._registrar.forget()
 
     async def _apply(self, modified: set[str]) -> None:
+        self._show_identity()
         if not self.registration.enabled:
             await self._registrar.stop()
         elif modified & _REGISTERED_WITH:

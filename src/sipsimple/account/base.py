@@ -41,7 +41,7 @@ class BaseAccount(SettingsObject):
         """True while a registrar has our contact."""
         return False
 
-    def _refresh_contact(self) -> None:
+    def refresh_contact(self) -> None:
         """Follow a change of the local address; the user part stays what it is."""
         self._contact = ContactURI(f"{self._contact.username}@{local_address()}")
 
@@ -95,7 +95,7 @@ class BaseAccount(SettingsObject):
 
     def _activate(self) -> None:
         self._active = True
-        self._refresh_contact()
+        self.refresh_contact()
         self._post("SIPAccountDidActivate")
         self._start_services()
 
@@ -126,7 +126,7 @@ class BaseAccount(SettingsObject):
 
     def _network_changed(self) -> None:
         """Follow a change of the network that this host is in."""
-        self._refresh_contact()
+        self.refresh_contact()
 
     def _post(self, name: str, **attributes: Any) -> None:
         NotificationCenter().post_notification(name, self, TimestampedNotificationData(**attributes))

@@ -120,7 +120,7 @@ class Registrar:
         loop = asyncio.get_running_loop()
         self._stale = False
         routes = await self._routes()
-        self._account._refresh_contact()
+        self._account.refresh_contact()
         end = loop.time() + ROUND_LIMIT
         for route in routes:
             left = end - loop.time()

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from sipsimple.account import AccountManager
+from sipsimple.application.address import watch_address
 from sipsimple.application.options import (
     ALERT_SETTINGS,
     ENGINE_SETTINGS,
@@ -94,6 +95,7 @@ class Life:
         save_devices(application)
         await AccountManager().start()
         SessionManager().start()
+        self.tasks.spawn(watch_address(application))
 
     async def stop_components(self) -> None:
         """End what was started, in the reverse order; every step is bounded in time."""

@@ -37,7 +37,6 @@ class Engine(EngineOptions, metaclass=Singleton):
         self._stack: Stack | None = None
         self._tasks = TaskOwner("engine")
         self._thread: LoopThread | None = None
-        self._address: str | None = None
 
     # Life
 
@@ -121,7 +120,6 @@ class Engine(EngineOptions, metaclass=Singleton):
         post("SIPEngineDidStart", self)
 
     async def _open_transports(self, options: dict[str, Any]) -> None:
-        self._address = options["local_ip"] or default_address()
         for transport in TRANSPORTS:
             port = options[f"{transport}_port"]
             if port is not None:
@@ -160,7 +158,9 @@ class Engine(EngineOptions, metaclass=Singleton):
     @property
     def ip_address(self) -> str | None:
         """The address that peers reach us at, None while no transport is open."""
-        return self._address if (self.udp_port or self.tcp_port or self.tls_port) else None
+        if not (self.udp_port or self.tcp_port or self.tls_port):
+            return None
+        return self._options["local_ip"] or default_address()
 
     udp_port = property(lambda self: self._port("udp"))
     tcp_port = property(lambda self: self._port("tcp"))

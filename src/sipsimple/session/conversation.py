@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
 from sipsimple.session import proposed, proposing, sdp
 from sipsimple.session.events import (
     AddRequested,
+    AddressChanged,
     DialogChanged,
     EndRequested,
     Event,
@@ -60,6 +62,9 @@ class Conversation(CallFlow):
             case RemoveRequested(stream):
                 self._begin_proposal()
                 await proposing.remove(self, stream)
+            case AddressChanged():
+                self._begin_proposal()
+                await proposing.move(self)
             case HoldChanged() if self.session.state == "sending_proposal":
                 # It changed back before anything was sent, or is carried out already.
                 self.session.state = "connected"
@@ -96,6 +101,10 @@ class Conversation(CallFlow):
     def put_back(self, event: Event) -> None:
         """Have the event come again, before all others."""
         self._returned.append(event)
+
+    def remind(self, event: Event, delay: float) -> None:
+        """Have the event come in `delay` seconds."""
+        asyncio.get_running_loop().call_later(delay, self.session._mailbox.put_nowait, event)
 
     # What the proposals need
 

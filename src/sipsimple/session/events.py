@@ -82,6 +82,11 @@ class HoldChanged:
     """The application wants another hold state than the one that is agreed."""
 
 
+@dataclass(slots=True, frozen=True)
+class AddressChanged:
+    """This host is reached at another address now."""
+
+
 Event = (
     StreamInitialized
     | StreamStarted
@@ -96,4 +101,5 @@ Event = (
     | RemoveRequested
     | CancelRequested
     | HoldChanged
+    | AddressChanged
 )

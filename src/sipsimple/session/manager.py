@@ -10,6 +10,7 @@ from zope.interface import implementer
 from sipsimple.account import AccountManager
 from sipsimple.core import Invitation
 from sipsimple.notification import IObserver, Notification, NotificationCenter
+from sipsimple.session.events import AddressChanged
 from sipsimple.session.incoming import offerable_streams, proposed_streams
 from sipsimple.session.session import Session
 from sipsimple.singleton import Singleton
@@ -35,7 +36,7 @@ class SessionManager(metaclass=Singleton):
         """Begin to take incoming sessions."""
         if not self._observing:
             self._observing = True
-            for name in ("SIPInvitationChangedState", *_BEGINNINGS, *_ENDINGS):
+            for name in ("SIPInvitationChangedState", "SystemIPAddressDidChange", *_BEGINNINGS, *_ENDINGS):
                 NotificationCenter().add_observer(self, name=name)
 
     async def stop(self, timeout: float = 2.0) -> None:
@@ -58,6 +59,9 @@ class SessionManager(metaclass=Singleton):
             self._sessions[id(notification.sender)] = notification.sender  # type: ignore[assignment]
         elif notification.name in _ENDINGS:
             self._sessions.pop(id(notification.sender), None)
+        elif notification.name == "SystemIPAddressDidChange":
+            for session in self.sessions:
+                session._tell(AddressChanged())
         elif notification.data.state == "incoming":
             self._take(notification.sender, notification.data)
 

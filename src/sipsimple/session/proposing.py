@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sipsimple.core import SIPCoreError
 from sipsimple.session import sdp
 from sipsimple.session.events import (
+    AddressChanged,
     CancelRequested,
     DialogChanged,
     EndRequested,
@@ -234,6 +236,26 @@ async def remove(talk: Conversation, stream: Any) -> None:
         stream.end()
     session.state = "connected"
     talk.post("SIPSessionDidRenegotiateStreams", originator="local", action="remove", streams=[stream])
+
+
+async def move(talk: Conversation) -> None:
+    """Tell the other party the address at which we are reached now, for signalling and for media."""
+    session = talk.session
+    session.account.refresh_contact()
+    try:
+        description = sdp.at_address(sdp.reoffer(talk.active_local, talk.streams), session._local_address())
+        session._invitation.send_reinvite(session._contact_header(), description)
+        result = await outcome(talk)
+        talk.report(result)
+        if result.negotiated is not None:
+            talk.update_streams(result.negotiated)
+        elif result.code == 491:
+            # RFC 3261 14.1: whoever made the Call-ID waits longer, so the next attempts do not cross again.
+            earliest, latest = (2.1, 4.0) if session.direction == "outgoing" else (0.0, 2.0)
+            talk.remind(AddressChanged(), random.uniform(earliest, latest))
+    except SIPCoreError as error:
+        talk.complain("follow to another address", error)
+    session.state = "connected"
 
 
 async def change_hold(talk: Conversation) -> None:

@@ -54,6 +54,17 @@ def reanswer(active: FrozenSDPSession, remote_sdp: FrozenSDPSession, streams: It
     return session
 
 
+def at_address(session: SDPSession, address: str) -> SDPSession:
+    """The same description, media received at another address.
+
+    The origin stays: it names the session, not the place (RFC 3264 8).
+    """
+    session.connection = SDPConnection(address, address_type="IP6" if ":" in address else "IP4")
+    for media in session.media:
+        media.connection = None
+    return session
+
+
 def accepts(remote_sdp: FrozenSDPSession, index: int) -> bool:
     """True when the description has the media section and does not refuse it."""
     return index < len(remote_sdp.media) and remote_sdp.media[index].port != 0

@@ -200,6 +200,7 @@ class AudioStream(metaclass=MediaStreamRegistrar):
             local_ip = SIPSimpleSettings().local_ip
             self._transport = RTPTransport(None if local_ip is None else str(local_ip))
             await self._transport.open()
+            NotificationCenter().add_observer(self, name="SystemIPAddressDidChange")
             self._audio = self._make_audio(direction)
         except SIPCoreError as error:
             self._fail(str(error))
@@ -306,6 +307,7 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         audio, transport = self._audio, self._transport
         slot = audio.slot if audio is not None else None
         self._audio = self._transport = None
+        NotificationCenter().discard_observer(self, name="SystemIPAddressDidChange")
         if audio is not None:
             NotificationCenter().discard_observer(self, sender=audio)
             audio.stop()
@@ -404,7 +406,9 @@ class AudioStream(metaclass=MediaStreamRegistrar):
                 stopped.set_result(None)
 
     def handle_notification(self, notification: Notification) -> None:
-        """Hand on what the audio transport tells."""
+        """Hand on what the audio transport tells, and follow a change of our address."""
+        if notification.name == "SystemIPAddressDidChange" and self._transport is not None:
+            self._transport.moved(notification.data.new_ip_address)
         if notification.sender is not self._audio:
             return
         if notification.name == "RTPAudioStreamGotDTMF":

@@ -118,7 +118,9 @@ class AudioTransport(SlotOwner):
         if not is_offer:
             willing = self._direction is None or formats.receives(self._direction)
             direction = "sendrecv" if willing else "sendonly"
-        return formats.with_direction(self._local_media, direction)
+        media = formats.with_direction(self._local_media, direction)
+        self._transport.write_address(media)
+        return media
 
     def can_use(self, remote_sdp: Any, sdp_index: int) -> bool:
         """True when we have a codec in common with the media at `sdp_index`."""

@@ -42,6 +42,7 @@ class RTPTransport:
         self.id = self._client.new_id()
         self._state = "NULL"
         self._local: commands.LocalAddress | None = None
+        self._everywhere = False
         self._remote: tuple[str, int] | None = None
         self._received: tuple[str, int] | None = None
         self._finalizer: weakref.finalize[[commands.Command], Any] | None = None
@@ -152,7 +153,8 @@ class RTPTransport:
         return commands.OpenTransport(self.id, self._wanted_address or "0.0.0.0", self._client.port_range)
 
     def _opened(self, local: commands.LocalAddress) -> None:
-        address = default_address() if ipaddress.ip_address(local.address).is_unspecified else local.address
+        self._everywhere = ipaddress.ip_address(local.address).is_unspecified
+        address = default_address() if self._everywhere else local.address
         self._local = commands.LocalAddress(address, local.rtp_port, local.rtcp_port)
         self._state = "INIT"
         post("RTPTransportDidInitialize", self)
@@ -190,13 +192,21 @@ class RTPTransport:
         if self._finalizer is not None:
             self._finalizer()
 
-    def _complete(self, local_sdp: Any, sdp_index: int) -> None:
+    def moved(self, address: str) -> None:
+        """This host is reached at another address: descriptions say so from now on. Ports of one address stay there."""
+        if self._local is not None and self._everywhere:
+            self._local = commands.LocalAddress(address, self._local.rtp_port, self._local.rtcp_port)
+
+    def write_address(self, media: Any) -> None:
+        """Write into a media of ours where its RTCP goes (RFC 3605); nothing before INIT."""
         local = self._local
-        assert local is not None  # from INIT on there are ports
-        family = "IP6" if ":" in local.address else "IP4"
-        line = SDPAttribute("rtcp", f"{local.rtcp_port} IN {family} {local.address}")
-        media = local_sdp.media[sdp_index]
-        media.attributes = [line, *(attribute for attribute in media.attributes if attribute.name != "rtcp")]
+        if local is not None:
+            family = "IP6" if ":" in local.address else "IP4"
+            line = SDPAttribute("rtcp", f"{local.rtcp_port} IN {family} {local.address}")
+            media.attributes = [line, *(attribute for attribute in media.attributes if attribute.name != "rtcp")]
+
+    def _complete(self, local_sdp: Any, sdp_index: int) -> None:
+        self.write_address(local_sdp.media[sdp_index])
 
 
 def _checked_address(name: str, address: str | None) -> str | None:
