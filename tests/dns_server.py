@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from types import TracebackType
 
@@ -69,6 +70,8 @@ class DNSServer(asyncio.DatagramProtocol):
         writer.write(len(wire).to_bytes(2, "big") + wire)
         await writer.drain()
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
     def _respond(self, query: dns.message.Message, truncate: bool) -> dns.message.Message | None:
         question = query.question[0]

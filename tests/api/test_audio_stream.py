@@ -312,6 +312,16 @@ async def test_hold_and_unhold(call):
     assert one in one.bridge
 
 
+async def test_a_hold_that_was_never_agreed_is_undone_at_once(call):
+    stream = call.caller.stream
+    call.caller.names()
+    stream.hold()
+    stream.unhold()
+    assert stream in stream.bridge
+    assert stream.get_local_media(for_offer=True).direction == "sendrecv"
+    assert call.caller.names() == []
+
+
 @pytest.mark.spec(132, 133, 176)
 async def test_a_change_of_parameters_is_told(call):
     one = call.caller.stream

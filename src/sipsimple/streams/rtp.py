@@ -273,8 +273,13 @@ class AudioStream(metaclass=MediaStreamRegistrar):
             self._take_part(False)
 
     def unhold(self) -> None:
-        """Ask for the end of hold in the next description; the stream comes back when that is agreed."""
+        """Ask for the end of hold in the next description; the stream comes back when that is agreed.
+
+        It comes back at once when the hold was never agreed, because its re-INVITE failed or was not sent.
+        """
         self._wants_hold = False
+        if self.state == "ESTABLISHED" and not self.on_hold_by_local:
+            self._take_part(True)
 
     def deactivate(self) -> None:
         """RTP has no connection whose loss would have to be expected."""
