@@ -66,8 +66,20 @@ def notification_text(notification: Notification) -> str:
 
 def describe(value: Any) -> str:
     """A value of a notification in a few words."""
-    text = clean(value if isinstance(value, str | int | float) or value is None else repr(value))
+    text = clean(_words(value))
     return text if len(text) <= MAX_VALUE_LENGTH else f"{text[:MAX_VALUE_LENGTH]}…"
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(_words(item) for item in value) or "none"
+    if value is None:
+        return "none"
+    classes = type(value).__mro__[:-1]
+    if any("__str__" in vars(one) for one in classes):
+        return str(value)
+    # An object that says nothing about itself is told by what it is; its address in memory helps nobody.
+    return repr(value) if any("__repr__" in vars(one) for one in classes) else type(value).__name__
 
 
 def _clock(moment: datetime) -> str:

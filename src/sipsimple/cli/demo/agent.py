@@ -29,7 +29,7 @@ from sipsimple.notification import IObserver, Notification, NotificationCenter
 from sipsimple.session import Session, SessionError
 from sipsimple.streams import AudioStream
 
-LEAD_IN: Final = 3.2
+LEAD_IN: Final = 0.4
 """Seconds of silence at the beginning of a call: a jitter buffer looks at the first three before it corrects its delay,
 and a correction in the middle of a word would be a flaw in the recording."""
 RING_TIME: Final = 0.6

@@ -20,7 +20,7 @@ ROW: Final = 34
 TOP: Final = 64
 FIRST_COLUMN: Final = 150
 LAST_COLUMN: Final = 820
-PHASE_GAP: Final = 30
+PHASE_GAP: Final = 20
 
 WAVE_WIDTH: Final = 1000
 WAVE_HEIGHT: Final = 96
@@ -40,9 +40,9 @@ def ladder_svg(ladder: Ladder, began: float) -> str:
     y = float(TOP + 20)
     for number, (arrow, phase) in enumerate(_phases(ladder.arrows)):
         if phase:
-            y += PHASE_GAP if number else 8
+            y += PHASE_GAP if number else 0
             rows.append(_phase(phase, y))
-            y += 8
+            y += PHASE_GAP
         y += ROW
         rows.append(_arrow(arrow, number, arrow.at - began, columns, y))
     bottom = y + 26
@@ -78,7 +78,7 @@ def _phase_of(arrow: Arrow) -> str | None:
 def _phase(name: str, y: float) -> str:
     return (
         f'<line class="phase-line" x1="24" x2="{LADDER_WIDTH - 24}" y1="{y:.0f}" y2="{y:.0f}"/>'
-        f'<text class="phase" x="24" y="{y - 7:.0f}">{safe(name)}</text>'
+        f'<text class="phase" x="24" y="{y + 21:.0f}">{safe(name)}</text>'
     )
 
 

@@ -5,13 +5,14 @@ Whatever came over the wire is escaped before it gets into the page, and the pag
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,7 +22,8 @@ from sipsimple.cli.demo.pictures import ladder_svg, safe, wave_svg
 from sipsimple.cli.demo.verdict import MIN_CORRELATION, STRETCH_SECONDS, Verdict, align, read_wave
 from sipsimple.cli.output import clean_lines
 
-MAX_MESSAGE_LENGTH = 8192
+MAX_MESSAGE_LENGTH: Final = 8192
+MAX_SOUND_SIZE: Final = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Report:
     statistics: dict[str, dict[str, Any]]
     agents: tuple[str, str]
     codec: str
+    earlier: list[Verdict] = field(default_factory=list)
+    """What was found in calls before this one, which were not good enough."""
 
 
 def write_report(page: Path, report: Report, verdict: Verdict, source: Path, recording: Path) -> None:
@@ -64,7 +68,7 @@ def contents(report: Report, verdict: Verdict, source: Path, recording: Path) ->
         "headline": f"{callee} heard what {caller} played"
         if verdict.passed
         else f"{callee} did not hear what {caller} played",
-        "explanation": _explanation(verdict),
+        "explanation": _explanation(verdict) + _earlier(report),
         "tiles": _tiles(report, verdict),
         "waves": _waves(verdict, source, recording, caller, callee),
         "ladder": ladder_svg(report.ladder, report.began),
@@ -88,15 +92,20 @@ def _explanation(verdict: Verdict) -> str:
     return "; ".join(safe(fault) for fault in verdict.faults).capitalize() + "."
 
 
+def _earlier(report: Report) -> str:
+    attempts = (f"An earlier call failed, with a correlation of {one.correlation:.4f}." for one in report.earlier)
+    return "".join(f" {attempt}" for attempt in attempts)
+
+
 def _tiles(report: Report, verdict: Verdict) -> str:
     heard = report.statistics.get(report.agents[1], {})
     tiles = [
-        ("correlation", f"{verdict.correlation:.4f}", "with what was played"),
-        ("worst quarter second", f"{verdict.worst_stretch:.4f}", f"at {verdict.worst_at:.2f} s"),
+        ("correlation", f"{verdict.correlation:.4f}", "with the source"),
+        ("worst stretch", f"{verdict.worst_stretch:.4f}", f"at {verdict.worst_at:.2f} s"),
         ("level", f"{verdict.gain_db:+.2f} dB", "against the source"),
         ("packets", f"{heard.get('packets_received', 0)}", f"{heard.get('packets_lost', 0)} lost"),
         ("jitter", f"{heard.get('jitter_ms', 0):.2f} ms", f"at most {heard.get('jitter_max_ms', 0):.2f} ms"),
-        ("codec", safe(report.codec), "offered and agreed"),
+        ("codec", safe(report.codec), "as both agreed"),
     ]
     return "".join(
         f'<div class="tile"><span class="tile-name">{name}</span><span class="tile-value">{value}</span>'
@@ -114,15 +123,23 @@ def _waves(verdict: Verdict, source: Path, recording: Path, caller: str, callee:
     if not verdict.passed:
         fault = (verdict.worst_at / seconds, min(1.0, (verdict.worst_at + STRETCH_SECONDS) / seconds))
     rows = [
-        (f"{caller} played", wave_svg(pair.played, "played", loudest)),
-        (f"{callee} recorded", wave_svg(heard, "heard", loudest, fault)),
-        ("the difference", wave_svg(heard - pair.played, "difference", loudest)),
+        (f"<span>{caller} played</span>{_sound(source)}", wave_svg(pair.played, "played", loudest)),
+        (f"<span>{callee} recorded</span>{_sound(recording)}", wave_svg(heard, "heard", loudest, fault)),
+        ("<span>the difference</span>", wave_svg(heard - pair.played, "difference", loudest)),
     ]
     figures = "".join(f"<figure><figcaption>{name}</figcaption>{picture}</figure>" for name, picture in rows)
     marks = "".join(
         f'<span style="left:{100 * second / seconds:.2f}%">{second} s</span>' for second in range(int(seconds) + 1)
     )
     return f'{figures}<div class="axis">{marks}</div>'
+
+
+def _sound(path: Path) -> str:
+    """A player with the file in the page; none for a file that would make the page too large."""
+    if path.stat().st_size > MAX_SOUND_SIZE:
+        return ""
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    return f'<audio controls preload="none" src="data:audio/wav;base64,{data}"></audio>'
 
 
 def _messages(report: Report) -> str:
