@@ -235,6 +235,8 @@ async def test_endpoint_lives_through_thousands_of_random_datagrams():
     print(f"seed {seed}")
     dice = random.Random(seed)
     good = wire_request("INVITE")
+    mistakes: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: mistakes.append(context))
     async with peers() as (_, server, destination):
         server.answer = 480
         with BareUDP(destination) as bare:
@@ -252,6 +254,19 @@ async def test_endpoint_lives_through_thousands_of_random_datagrams():
         with BareUDP(destination) as bare:
             assert (await bare.ask(wire_request("OPTIONS", Call_ID="after"))).code == 480
         assert server.endpoint.statistics.malformed > 1000
+    assert mistakes == []
+
+
+async def test_request_without_via_is_counted_and_has_no_answer():
+    mistakes: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: mistakes.append(context))
+    async with peers() as (_, server, destination):
+        statistics = server.endpoint.statistics
+        with BareUDP(destination) as bare:
+            bare.send(wire_request().replace(b"Via:", b"Vxa:"))
+            await until(lambda: statistics.requests_received == 1)
+        assert (statistics.malformed, statistics.unanswerable, statistics.responses_sent) == (1, 1, 0)
+    assert mistakes == []
 
 
 async def test_mistake_of_the_user_is_answered_500_and_reported():

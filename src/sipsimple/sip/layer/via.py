@@ -42,8 +42,7 @@ def complete_via(request: Request, source: Destination) -> None:
         address = f";received={source.host.partition('%')[0]};rport={source.port}"
         request.headers.replace_first("Via", asking[1] + address + raw[asking.end() :])
         return
-    vias = request.vias
-    via = vias[0]
+    via = request.via
     asks_port = "rport" in via.parameters
     if not asks_port and "received" not in via.parameters and same_host(via.host, source.host):
         return
@@ -51,6 +50,7 @@ def complete_via(request: Request, source: Destination) -> None:
     if asks_port:
         parameters["rport"] = str(source.port)
     parameters["received"] = source.host.partition("%")[0]
+    vias = request.vias
     completed = FrozenViaHeader(via.transport, via.host, via.port, frozendict(parameters))
     request.replace_top_via(completed)
     # Replacing has emptied what was parsed; this one is needed again at once.
