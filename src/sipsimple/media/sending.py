@@ -90,7 +90,6 @@ class Sender:
         self._marker: Final = np.zeros(capacity, np.bool_)
         self._payload_type: Final = np.zeros(capacity, np.uint8)
         self._clock_rate: Final = np.zeros(capacity, np.int64)
-        self._ptime_ms: Final = np.zeros(capacity, np.int64)
         self._cells: Final = (
             *(cells(column) for column in (self._payload_type, self._marker, self._sequence, self._timestamp)),
             *(cells(column) for column in (self.ssrc, self.last_sent, self.packets, self.octets)),
@@ -108,12 +107,11 @@ class Sender:
         self.packets[row] = self.octets[row] = self.failed[row] = 0
         self.last_sent[row] = -np.inf
 
-    def configure(self, row: int, codec: Codec, payload_type: int, ptime_ms: int) -> None:
+    def configure(self, row: int, codec: Codec, payload_type: int) -> None:
         """Set how packets are made from now on; what waited for a full packet is dropped."""
         codec.reset(row)
         self._payload_type[row] = payload_type
         self._clock_rate[row] = codec.clock_rate
-        self._ptime_ms[row] = ptime_ms
         self._marker[row] = True
         for fifo in self._fifos.values():
             fifo.clear(row)
@@ -135,22 +133,20 @@ class Sender:
         elapsed = now - float(self.last_sent[row]) - FRAME_MS / 1000
         return int(self._timestamp[row] + round(elapsed * int(self._clock_rate[row]))) & 0xFFFFFFFF
 
-    def send(self, now: float, codec: Codec, rows: IntArray, frames: SampleArray) -> None:
-        """Send a frame of 20 ms, at the codec's sample rate, for each of `rows`; all use `codec`."""
-        for ptime_ms, selection in groups(self._ptime_ms[rows]):
-            chosen, samples = rows[selection], frames[selection]
-            if ptime_ms == FRAME_MS:
-                self._emit(now, codec, chosen, samples)
-                continue
-            fifo = self._fifos.get(codec.sample_rate)
-            if fifo is None:
-                fifo = self._fifos[codec.sample_rate] = _Fifo(self._capacity, codec.sample_rate)
-            fifo.push(chosen, samples)
-            length = codec.sample_rate * ptime_ms // 1000
-            full, packet = fifo.pop(chosen, length)
-            while full.size:
-                self._emit(now, codec, full, packet)
-                full, packet = fifo.pop(full, length)
+    def send(self, now: float, codec: Codec, ptime_ms: int, rows: IntArray, frames: SampleArray) -> None:
+        """Send a frame of 20 ms, at the codec's sample rate, for each of `rows`; all are configured by these two."""
+        if ptime_ms == FRAME_MS:
+            self._emit(now, codec, rows, frames)
+            return
+        fifo = self._fifos.get(codec.sample_rate)
+        if fifo is None:
+            fifo = self._fifos[codec.sample_rate] = _Fifo(self._capacity, codec.sample_rate)
+        fifo.push(rows, frames)
+        length = codec.sample_rate * ptime_ms // 1000
+        full, packet = fifo.pop(rows, length)
+        while full.size:
+            self._emit(now, codec, full, packet)
+            full, packet = fifo.pop(full, length)
 
     def _emit(self, now: float, codec: Codec, rows: IntArray, samples: SampleArray) -> None:
         payloads = codec.encode(rows, samples)

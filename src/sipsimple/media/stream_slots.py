@@ -7,9 +7,10 @@ streams of one sample rate at once.
 from __future__ import annotations
 
 import random as random_module
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,10 @@ from . import commands as c
 from .desk import Desk
 from .errors import CommandError, MediaError, UnknownObject
 from .stream import FirstPacket, NoMedia, RemoteAddressChanged, RemoteBye, StreamConfig, StreamEvent
-from .streams import StreamTable
+from .streams import IntArray, StreamTable
+
+MAX_KNOWN_SHARES: Final = 8
+"""Two for each sample rate of the mixers; more rates than that cost time, no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,14 @@ class _Stream:
     slot: int
     transport: int  # the table's
     row: int
+
+
+class _Share(NamedTuple):
+    """Rows of one mixer: which of the rows at hand, and their slots."""
+
+    desk: Desk
+    chosen: Any
+    slots: IntArray
 
 
 class StreamSlots:
@@ -47,6 +59,7 @@ class StreamSlots:
         self._slot_of_row = np.zeros(capacity, np.int64)
         self._mixer_of_row = np.zeros(capacity, np.int64)
         self._desks_by_rate: dict[int, list[Desk]] = {}
+        self._known_shares: deque[tuple[IntArray, list[_Share]]] = deque(maxlen=MAX_KNOWN_SHARES)
 
     @property
     def count(self) -> int:
@@ -137,6 +150,7 @@ class StreamSlots:
 
     def _sort_desks(self) -> None:
         """Remember which mixers have streams, by sample rate."""
+        self._known_shares.clear()
         self._desks_by_rate = {}
         for desk in dict.fromkeys(stream.desk for stream in self._streams.values()):
             self._desks_by_rate.setdefault(desk.mixer.sample_rate, []).append(desk)
@@ -146,28 +160,40 @@ class StreamSlots:
     def receive(self, now: float) -> None:
         """Put a frame of every receiving stream into the sources of its mixer."""
         self._table.receive(now)
-        for rate, desks in self._desks_by_rate.items():
+        for rate in self._desks_by_rate:
             rows, frames = self._table.playout(now, rate)
-            for desk, chosen in self._choose(desks, rows):
-                desk.mixer.sources[self._slot_of_row[rows[chosen]]] = frames[chosen]
+            for desk, chosen, slots in self._shares(rate, rows):
+                desk.mixer.sources[slots] = frames[chosen]
 
     def send(self, now: float) -> None:
         """Send what the sinks heard and what RTCP has to say, and tell what happened."""
         for rate, desks in self._desks_by_rate.items():
             rows = self._table.sending_rows(rate)
-            frames = np.zeros((len(rows), desks[0].mixer.frame_size), np.int16)
-            for desk, chosen in self._choose(desks, rows):
-                frames[chosen] = desk.mixer.sinks[self._slot_of_row[rows[chosen]]]
+            shares = self._shares(rate, rows)
+            if len(shares) == 1:
+                frames = desks[0].mixer.sinks[shares[0].slots]
+            else:
+                frames = np.zeros((len(rows), desks[0].mixer.frame_size), np.int16)
+                for desk, chosen, slots in shares:
+                    frames[chosen] = desk.mixer.sinks[slots]
             self._table.send(now, rows, frames)
         self._table.rtcp(now)
         for event in self._table.events(now):
             self._pass_on(event)
 
-    def _choose(self, desks: list[Desk], rows: Any) -> list[tuple[Desk, Any]]:
-        """Split the rows by mixer: what to index them with for each."""
+    def _shares(self, rate: int, rows: IntArray) -> list[_Share]:
+        """Split the rows by mixer. The table hands out the same array until something changes, and so does this."""
+        for known, shares in self._known_shares:
+            if known is rows:
+                return shares
+        desks, slots, mixers = self._desks_by_rate[rate], self._slot_of_row[rows], self._mixer_of_row[rows]
         if len(desks) == 1:
-            return [(desks[0], slice(None))]
-        return [(desk, self._mixer_of_row[rows] == desk.mixer.id) for desk in desks]
+            shares = [_Share(desks[0], slice(None), slots)]
+        else:
+            choices = [mixers == desk.mixer.id for desk in desks]
+            shares = [_Share(desk, chosen, slots[chosen]) for desk, chosen in zip(desks, choices, strict=True)]
+        self._known_shares.append((rows, shares))
+        return shares
 
     def _pass_on(self, event: StreamEvent) -> None:
         stream = self._stream_at.get(event.row)

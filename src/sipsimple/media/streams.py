@@ -13,7 +13,6 @@ from __future__ import annotations
 import heapq
 import random as random_module
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -78,11 +77,21 @@ class _Stream:
 
 
 @dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows that are coded and sent alike; `selection` is where they are among the rows of their plan."""
+
+    codec: Codec
+    ptime_ms: int
+    selection: slice | IntArray
+    rows: IntArray
+
+
+@dataclass(frozen=True, slots=True)
 class _Plan:
-    """Some rows, and how they are split by codec: which of `rows`, as an index of them, and as rows."""
+    """Some rows, and how they are split."""
 
     rows: IntArray
-    parts: Sequence[tuple[Codec, slice | IntArray, IntArray]]
+    parts: list[_Part]
 
 
 class StreamTable:
@@ -220,7 +229,7 @@ class StreamTable:
         """Set the arrays of the row; `before` is what they were set by, None for a new stream."""
         found = codec(config.codec)
         if before is None or _coding(config) != _coding(before):
-            self._sender.configure(row, found, config.payload_type, config.ptime_ms)
+            self._sender.configure(row, found, config.payload_type)
         self._arrivals.configure(row, config, found)
         self._mixer_rate[row] = config.mixer_rate
         self._receives[row] = config.receives
@@ -258,18 +267,19 @@ class StreamTable:
         Returns the rows, ascending, and their frames (n, mixer_rate / 50), which belong to the caller.
         """
         plan = self._plan(mixer_rate, sending=False)
-        frames = np.zeros((0, mixer_rate // FRAMES_PER_SECOND), np.int16)
-        for found, selection, rows in plan.parts:
-            rate = found.sample_rate
-            played = self._arrivals.buffers[rate].read(rows)
-            if rate != mixer_rate:
-                played = self._resamplers[rate, mixer_rate].process(rows, played)
-            if isinstance(selection, slice):
-                return rows, played
-            if not len(frames):
-                frames = np.zeros((len(plan.rows), frames.shape[1]), np.int16)
-            frames[selection] = played
+        if len(plan.parts) == 1:
+            return plan.rows, self._play(plan.parts[0], mixer_rate)
+        frames = np.zeros((len(plan.rows), mixer_rate // FRAMES_PER_SECOND), np.int16)
+        for part in plan.parts:
+            frames[part.selection] = self._play(part, mixer_rate)
         return plan.rows, frames
+
+    def _play(self, part: _Part, mixer_rate: int) -> SampleArray:
+        rate = part.codec.sample_rate
+        played = self._arrivals.buffers[rate].read(part.rows)
+        if rate != mixer_rate:
+            played = self._resamplers[rate, mixer_rate].process(part.rows, played)
+        return played
 
     def send(self, now: float, rows: IntArray, frames: SampleArray) -> None:
         """Send a frame of 20 ms for each of `rows` (no row twice), all of the mixer rate that the frames show."""
@@ -279,11 +289,12 @@ class StreamTable:
             sends = self._sends[rows]
             rows, frames = rows[sends], frames[sends]
             plan = self._make_plan(rows)
-        for found, selection, chosen in plan.parts:
-            samples = frames[selection]
-            if found.sample_rate != mixer_rate:
-                samples = self._resamplers[mixer_rate, found.sample_rate].process(chosen, samples)
-            self._sender.send(now, found, chosen, samples)
+        for part in plan.parts:
+            samples = frames[part.selection]
+            rate = part.codec.sample_rate
+            if rate != mixer_rate:
+                samples = self._resamplers[mixer_rate, rate].process(part.rows, samples)
+            self._sender.send(now, part.codec, part.ptime_ms, part.rows, samples)
 
     def rtcp(self, now: float) -> None:
         """Send the RTCP reports that are due."""
@@ -318,12 +329,14 @@ class StreamTable:
         return plan
 
     def _make_plan(self, rows: IntArray) -> _Plan:
-        by_codec: dict[str, list[int]] = {}
+        alike: dict[tuple[str, int], list[int]] = {}
         for index, row in enumerate(rows.tolist()):
-            by_codec.setdefault(self._streams[row].config.codec.upper(), []).append(index)
-        if len(by_codec) == 1:
-            return _Plan(rows, [(codec(name), slice(None), rows) for name in by_codec])
-        parts = [(codec(name), np.array(indices), rows[indices]) for name, indices in by_codec.items()]
+            config = self._streams[row].config
+            alike.setdefault((config.codec.upper(), config.ptime_ms), []).append(index)
+        parts = [
+            _Part(codec(name), ptime_ms, slice(None) if len(alike) == 1 else np.array(indices), rows[indices])
+            for (name, ptime_ms), indices in alike.items()
+        ]
         return _Plan(rows, parts)
 
     # --- what the application asks ------------------------------------------------------------------------------------
