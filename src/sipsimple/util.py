@@ -41,13 +41,17 @@ class Route:
     """Where a request goes first: address, port and transport of one hop.
 
     `address` is an IPv4 or IPv6 literal, an IPv6 one also in the brackets of a URI. Each attribute is checked when it
-    is set, and raises ValueError.
+    is set, and raises ValueError. `domain` is what was looked up, where that is known: over TLS the server has to
+    prove that it serves it.
     """
 
-    def __init__(self, address: str, port: int | str | None = None, transport: str = "udp") -> None:
+    def __init__(
+        self, address: str, port: int | str | None = None, transport: str = "udp", domain: str | None = None
+    ) -> None:
         self.address = address
         self.port = port
         self.transport = transport
+        self.domain = domain
 
     @property
     def address(self) -> str:
@@ -87,9 +91,15 @@ class Route:
         self._transport = name
 
     def get_uri(self) -> SIPURI:
-        """The route as a URI for a Route header; the default port and `transport=udp` are left out."""
+        """The route as a URI for a Route header; the default port and `transport=udp` are left out.
+
+        For TLS with a known domain the host is the domain, and `maddr` the address (RFC 3261 19.1.1).
+        """
         port = None if self.port == DEFAULT_SIP_PORTS[self.transport] else self.port
         parameters = {} if self.transport == "udp" else {"transport": self.transport}
+        if self.transport == "tls" and self.domain is not None:
+            parameters["maddr"] = self._uri_host()
+            return SIPURI(host=self.domain, port=port, parameters=parameters)
         return SIPURI(host=self._uri_host(), port=port, parameters=parameters)
 
     def _uri_host(self) -> str:

@@ -331,3 +331,11 @@ async def test_another_thread_waits_for_the_result():
         return DNSLookup().lookup_sip_proxy(SIPURI("192.0.2.1"), ["udp"]).wait(5)
 
     assert await asyncio.to_thread(look_up) == [Route("192.0.2.1")]
+
+
+async def test_a_route_knows_the_domain_that_was_looked_up():
+    async with DNSServer(ZONE) as server:
+        (route,) = await lookup_at(server).lookup_sip_proxy(SIPURI("plain.example", secure=True), ["tls"])
+        assert (route.address, route.domain) == ("192.0.2.7", "plain.example")
+        (literal,) = await lookup_at(server).lookup_sip_proxy(SIPURI("192.0.2.7"), ["udp"])
+        assert literal.domain is None

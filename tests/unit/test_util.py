@@ -105,3 +105,15 @@ def test_classproperty_belongs_to_the_class():
     assert (Shape.label, Shape().label) == ("shape", "shape")
     with pytest.raises(AttributeError):
         Shape().label = "x"
+
+
+def test_a_tls_route_with_a_domain_names_it_with_the_address_beside():
+    assert str(Route("192.0.2.1", 5071, "tls", "example.org").get_uri()) == (
+        "sip:example.org:5071;transport=tls;maddr=192.0.2.1"
+    )
+    assert str(Route("2001:db8::1", None, "tls", "example.org").get_uri()) == (
+        "sip:example.org;transport=tls;maddr=[2001:db8::1]"
+    )
+    # Without TLS nobody proves anything, so the address does.
+    assert str(Route("192.0.2.1", None, "tcp", "example.org").get_uri()) == "sip:192.0.2.1;transport=tcp"
+    assert Route("192.0.2.1", None, "tls", "example.org") == Route("192.0.2.1", None, "tls")

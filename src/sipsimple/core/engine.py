@@ -240,12 +240,12 @@ class Engine(EngineOptions, metaclass=Singleton):
         Its connections are shared with nobody who has another identity. A file that cannot be used fails the requests
         that need it.
         """
-        identity = Identity(certificate, verify_server)
-        stack().identities[address_of_record(uri)] = identity
+        stack().identities[address_of_record(uri)] = Identity(certificate, verify_server)
 
     def forget_tls_identity(self, uri: Any) -> None:
         """Connect on behalf of this URI as for all others; connections that are open stay."""
-        stack().identities.pop(address_of_record(uri), None)
+        if self._stack is not None:
+            self._stack.identities.pop(address_of_record(uri), None)
 
     @staticmethod
     def parse_sip_uri(text: str) -> SIPURI:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from sipsimple.lookup.algorithm import URI, LookupRefused, Question, Records, service_addresses, sip_routes
 from sipsimple.loop import Result, TaskOwner, run_in_loop
 from sipsimple.notification import NotificationCenter, TimestampedNotificationData
+from sipsimple.sip.transport.address import is_ip_literal
 from sipsimple.util import Route
 
 if TYPE_CHECKING:
@@ -73,10 +74,11 @@ class DNSLookup:
 
         `timeout` is for one name server, `lifetime` for the whole lookup, in seconds. The result raises DNSLookupError.
         """
+        domain = None if is_ip_literal(uri.host) else uri.host
         call = _Call(
             sender=self,
             steps=sip_routes(uri, supported_transports),
-            convert=lambda hops: [Route(*hop) for hop in hops],
+            convert=lambda hops: [Route(address, port, transport, domain) for address, port, transport in hops],
             nothing_found=f"No routes found for SIP URI {uri}",
             timed_out=f"Timeout in lookup for routes for SIP URI {uri}",
             trace_data={"context": "lookup_sip_proxy", "uri": uri},
