@@ -1,0 +1,125 @@
+"""What is fuzzed, and what must hold: a value, or the one documented exception, and nothing else, whatever the bytes.
+
+Each target takes bytes and raises only when the promise is broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from sipsimple.sip.digest import parse_answers, parse_challenges
+from sipsimple.sip.errors import MalformedMessage, SIPCoreError
+from sipsimple.sip.framing import StreamParser
+from sipsimple.sip.headers import FrozenContactHeader, FrozenFromHeader, FrozenRouteHeader, FrozenViaHeader
+from sipsimple.sip.message import Request, parse_message
+from sipsimple.sip.notice import notification_headers
+from sipsimple.sip.sdp import FrozenSDPSession, MalformedSDP
+from sipsimple.sip.uri import FrozenSIPURI
+from sipsimple.sip.validation import validate
+
+PROPERTIES: Final = (
+    "via",
+    "vias",
+    "from_",
+    "to",
+    "call_id",
+    "cseq",
+    "contacts",
+    "routes",
+    "record_routes",
+    "max_forwards",
+    "expires",
+    "content_type",
+    "content_length",
+)
+
+
+def message(data: bytes) -> None:
+    """A datagram is a message or malformed; a valid message has no property that raises, and survives the wire."""
+    try:
+        parsed = parse_message(data)
+    except MalformedMessage:
+        return
+    notification_headers(parsed)
+    for name in PROPERTIES:
+        with suppress(MalformedMessage):
+            getattr(parsed, name)
+    try:
+        validate(parsed)
+    except MalformedMessage:
+        return
+    for name in PROPERTIES:
+        getattr(parsed, name)
+    again = parse_message(parsed.encode())
+    assert again.start_line == parsed.start_line
+    assert again.body == parsed.body
+    if isinstance(parsed, Request):
+        parse_message(parsed.make_response(400, to_tag="x").encode())
+
+
+def stream(data: bytes) -> None:
+    """A stream cut anywhere gives the same messages as a stream in one piece; broken framing is malformed."""
+    assert _fed(data, len(data) or 1) == _fed(data, 7)
+
+
+def _fed(data: bytes, step: int) -> list[str]:
+    parser = StreamParser()
+    seen: list[str] = []
+    try:
+        for start in range(0, len(data), step):
+            for item in parser.feed(data[start : start + step]):
+                seen.append(item.start_line if hasattr(item, "start_line") else "keep-alive")
+        parser.feed(b"")
+    except MalformedMessage:
+        seen.append("malformed")
+    assert parser.buffered <= 2 * 65535 + 8192
+    return [item for item in seen if item != "keep-alive"]
+
+
+def description(data: bytes) -> None:
+    """A session description is one or malformed; it is the same after a round trip."""
+    try:
+        session = FrozenSDPSession.parse(data)
+    except MalformedSDP:
+        return
+    assert FrozenSDPSession.parse(session.encode()) == session
+
+
+def uri(data: bytes) -> None:
+    """A text is a URI or malformed; it is the same after a round trip."""
+    try:
+        parsed = FrozenSIPURI.parse(data.decode("utf-8", "surrogateescape"))
+    except SIPCoreError:
+        return
+    assert FrozenSIPURI.parse(str(parsed)) == parsed
+
+
+def header(data: bytes) -> None:
+    """A header value is one or malformed; it is the same after a round trip."""
+    text = data.decode("utf-8", "surrogateescape")
+    for kind in (FrozenContactHeader, FrozenFromHeader, FrozenRouteHeader, FrozenViaHeader):
+        try:
+            value = kind.parse(text)
+        except MalformedMessage:
+            continue
+        assert kind.parse(value.body) == value
+
+
+def challenge(data: bytes) -> None:
+    """What asks for credentials, or carries them, is understood or malformed."""
+    text = data.decode("utf-8", "surrogateescape")
+    for parse in (parse_challenges, parse_answers):
+        with suppress(MalformedMessage):
+            parse([text])
+
+
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    "message": message,
+    "stream": stream,
+    "description": description,
+    "uri": uri,
+    "header": header,
+    "challenge": challenge,
+}
