@@ -167,7 +167,7 @@ async def demo(options: DemoOptions) -> int:
 
 
 async def _perform_until_heard(options: DemoOptions, source: Path, recording: Path) -> tuple[Report, Verdict]:
-    """Perform, and once more when the audio did not arrive whole: a busy machine delays packets as a bad network does."""
+    """Perform, and once more when the audio did not arrive whole: a busy machine delays packets like a bad network."""
     earlier: list[Verdict] = []
     while True:
         report = await _perform(options, source, recording)
