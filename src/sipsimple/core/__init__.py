@@ -1,7 +1,9 @@
 """The core (the contract's `sipsimple.core`): engine, dialogs, registrations, media ports; hands names on."""
 
 from sipsimple.core.engine import CORE_REVISION, Engine
+from sipsimple.core.incoming_referral import IncomingReferral
 from sipsimple.core.incoming_request import IncomingRequest
+from sipsimple.core.incoming_subscription import IncomingSubscription
 from sipsimple.core.invitation import Invitation, SDPPayloads
 from sipsimple.core.media import (
     AudioMixer,
@@ -12,8 +14,12 @@ from sipsimple.core.media import (
     ToneGenerator,
     WaveFile,
 )
+from sipsimple.core.message import Message
+from sipsimple.core.publication import Publication, PublicationError
+from sipsimple.core.referral import Referral
 from sipsimple.core.registration import Registration
 from sipsimple.core.request import Request
+from sipsimple.core.subscription import Subscription
 from sipsimple.sip.credentials import BaseCredentials, Credentials, FrozenCredentials
 from sipsimple.sip.errors import (
     PJSIPError,
@@ -118,14 +124,20 @@ __all__ = [
     "FrozenWarningHeader",
     "Header",
     "IdentityHeader",
+    "IncomingReferral",
     "IncomingRequest",
+    "IncomingSubscription",
     "Invitation",
+    "Message",
     "MixerPort",
     "PJSIPError",
     "PJSIPTLSError",
+    "Publication",
+    "PublicationError",
     "RTPTransport",
     "RecordRouteHeader",
     "RecordingWaveFile",
+    "Referral",
     "Registration",
     "Request",
     "RetryAfterHeader",
@@ -138,6 +150,7 @@ __all__ = [
     "SDPSession",
     "SIPCoreError",
     "SIPCoreInvalidStateError",
+    "Subscription",
     "SubscriptionStateHeader",
     "ToHeader",
     "ToneGenerator",

@@ -1,4 +1,6 @@
-"""Where the requests of a dialog go first (RFC 3261 12.2.1.1, RFC 5626 5.3), when no lookup is needed to know it."""
+"""Where the requests of a dialog go first (RFC 3261 12.2.1.1, RFC 5626 5.3), when no lookup is needed to know it, and
+where those of the other side come to.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,13 @@ from sipsimple.core.composing import destination_of
 from sipsimple.core.stack import stack
 from sipsimple.core.tls import complete
 from sipsimple.sip.errors import SIPCoreError
+from sipsimple.sip.frozen import frozendict
+from sipsimple.sip.headers import FrozenContactHeader
+from sipsimple.sip.uri import FrozenSIPURI
 
 if TYPE_CHECKING:
     from sipsimple.sip.dialog import Dialog
+    from sipsimple.sip.message import Request
     from sipsimple.sip.transport import Destination
 
 
@@ -31,3 +37,12 @@ def next_hop(dialog: Dialog, before: Destination, sender: Any) -> Destination:
         if same_party:
             return before
     return complete(hop, sender, dialog.remote_target, stack().identities)
+
+
+def own_contact(request: Request, source: Destination) -> FrozenContactHeader:
+    """The Contact for a dialog that this request begins: the user it is for, at the address where it arrived."""
+    uri, transport = request.uri, source.transport
+    local = stack().endpoint.local_address(transport, source.host)
+    host, port = local if local is not None else (uri.host, uri.port)
+    parameters: frozendict[str, str | None] = frozendict() if transport == "udp" else frozendict(transport=transport)
+    return FrozenContactHeader(FrozenSIPURI(host, user=uri.user, port=port, parameters=parameters))

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sipsimple.core.composing import ACCEPT, ALLOW, SDP_TYPE, response_to, token
+from sipsimple.core.hops import own_contact
+from sipsimple.core.incoming_referral import IncomingReferral
 from sipsimple.core.incoming_request import IncomingRequest
+from sipsimple.core.incoming_subscription import IncomingSubscription
 from sipsimple.core.invitation import Invitation
 from sipsimple.core.notices import post
+from sipsimple.core.outbound import connection_lost
+from sipsimple.core.notifier import granted
+from sipsimple.sip.dialog import Dialog
 from sipsimple.sip.errors import MalformedMessage, SIPCoreError
-from sipsimple.sip.headers import FrozenHeader
+from sipsimple.sip.headers import FrozenEventHeader, FrozenHeader, FrozenToHeader
 from sipsimple.sip.message import Request, Response
 from sipsimple.sip.sdp import FrozenSDPSession
+from sipsimple.sip.uri import FrozenSIPURI
 
 if TYPE_CHECKING:
     from sipsimple.core.engine import Engine
@@ -20,35 +27,94 @@ SUPPORTED: Final[frozenset[str]] = frozenset()
 """Option tags that a `Require` may name."""
 
 
+MAX_EVENT_DIALOGS: Final = 10_000
+"""Subscriptions and referrals, of ours and of others, at one time; more SUBSCRIBE and REFER are answered 503."""
+
+RETRY_AFTER: Final = 10
+"""Seconds after which a subscriber that was one too many may try again."""
+
+DialogKey = tuple[str, str]
+"""Call-ID and local tag."""
+
+
+class DialogUser(Protocol):
+    """Whoever takes the requests of a dialog: a call, a subscription, a referral."""
+
+    @property
+    def dialog_key(self) -> DialogKey: ...
+
+    def _receive(self, transaction: Any, request: Request) -> None:
+        """Answer a request; it is no ACK and no CANCEL."""
+
+    def _receive_ack(self, ack: Request) -> None: ...
+
+
+class DialogGuest(DialogUser, Protocol):
+    """A subscription in a dialog that a call has made, and which it may outlive (RFC 5057)."""
+
+    def _takes(self, request: Request) -> bool:
+        """Whether a SUBSCRIBE or NOTIFY of the dialog is for this subscription."""
+
+
 class Router:
     """The user of the SIP endpoint: everything that comes in passes here once."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._dialogs: dict[tuple[str, str], Invitation] = {}
+        self._dialogs: dict[DialogKey, DialogUser] = {}
+        self._guests: dict[DialogKey, list[DialogGuest]] = {}
+        self._event_dialogs = 0
 
     @property
     def invitations(self) -> list[Invitation]:
         """Every invitation that has a dialog or waits for an answer."""
-        return list(self._dialogs.values())
+        return [user for user in self._dialogs.values() if isinstance(user, Invitation)]
 
-    def add(self, invitation: Invitation) -> None:
-        """Hand the requests of this dialog to the invitation."""
-        self._dialogs[_dialog_key(invitation)] = invitation
+    def add(self, user: DialogUser) -> None:
+        """Hand the requests of its dialog to this user."""
+        key = user.dialog_key
+        if key not in self._dialogs and not isinstance(user, Invitation):
+            self._event_dialogs += 1
+        self._dialogs[key] = user
 
-    def remove(self, invitation: Invitation) -> None:
-        self._dialogs.pop(_dialog_key(invitation), None)
+    def remove(self, user: DialogUser) -> None:
+        key = user.dialog_key
+        if self._dialogs.get(key) is user:
+            del self._dialogs[key]
+            if not isinstance(user, Invitation):
+                self._event_dialogs -= 1
+
+    def share(self, guest: DialogGuest) -> None:
+        """Hand it those SUBSCRIBE and NOTIFY requests of the call's dialog that it takes."""
+        self._guests.setdefault(guest.dialog_key, []).append(guest)
+        self._event_dialogs += 1
+
+    def unshare(self, guest: DialogGuest) -> None:
+        guests = self._guests.get(guest.dialog_key, [])
+        if guest in guests:
+            guests.remove(guest)
+            self._event_dialogs -= 1
+        if not guests:
+            self._guests.pop(guest.dialog_key, None)
+
+    def accepted_types(self, event: str) -> list[str]:
+        """The MIME types of an event package; raises ValueError when it is unknown."""
+        types = self._engine.events.get(event)
+        if types is None:
+            raise ValueError(f"the event package {event!r} is unknown: Engine().add_event() comes first")
+        return list(types)
 
     # What the endpoint tells
 
     def on_request(self, transaction: Any, request: Request) -> None:
         tag = request.to.tag
         if tag is not None:
-            invitation = self._dialogs.get((request.call_id, tag))
-            if invitation is None:
+            user = self._guest(request, tag) if self._guests else None
+            user = user or self._dialogs.get((request.call_id, tag))
+            if user is None:
                 self._answer(transaction, response_to(request, 481))
             else:
-                invitation._receive(transaction, request)
+                user._receive(transaction, request)
         elif request.method in self._engine.incoming_requests:
             IncomingRequest()._take(transaction, request)
         else:
@@ -56,11 +122,11 @@ class Router:
 
     def on_acknowledgement(self, ack: Request) -> None:
         try:
-            invitation = self._dialogs.get((ack.call_id, ack.to.tag or ""))
+            user = self._dialogs.get((ack.call_id, ack.to.tag or ""))
         except MalformedMessage:
             return
-        if invitation is not None:
-            invitation._receive_ack(ack)
+        if user is not None:
+            user._receive_ack(ack)
 
     def on_cancel(self, transaction: Any, cancel: Request) -> None:
         leg = transaction.user
@@ -69,7 +135,8 @@ class Router:
             invitation._receive_cancel(cancel)
 
     def on_connection_lost(self, destination: Any, error: Exception) -> None:
-        """A stream connection ended; the next request opens another."""
+        """A stream connection ended; the next request opens another, unless a registration depends on it."""
+        connection_lost(destination, error)
 
     def on_ack(self, transaction: Any, ack: Request, now: float) -> None:
         """A refusal of ours was acknowledged; nothing depends on it."""
@@ -80,6 +147,12 @@ class Router:
     def on_transport_error(self, transaction: Any, error: Exception, now: float) -> None:
         """A response of ours could not be sent; the other party will ask again."""
 
+    def _guest(self, request: Request, tag: str) -> DialogUser | None:
+        if request.method not in ("SUBSCRIBE", "NOTIFY"):
+            return None
+        guests = self._guests.get((request.call_id, tag), ())
+        return next((guest for guest in guests if guest._takes(request)), None)
+
     # What the core answers by itself
 
     def _outside_dialog(self, transaction: Any, request: Request) -> None:
@@ -89,11 +162,11 @@ class Router:
             case "INVITE":
                 self._invited(transaction, request)
             case "SUBSCRIBE":
-                events = ", ".join(sorted(self._engine.incoming_events))
-                extra = [FrozenHeader("Allow-Events", events)] if events else []
-                self._answer(transaction, response_to(request, 489, to_tag=token(), extra=extra))
+                self._subscribed(transaction, request)
+            case "REFER" if "refer" in self._engine.incoming_events:
+                self.referred(transaction, request)
             case "MESSAGE":
-                self._got_message(transaction, request)
+                self.got_message(transaction, request)
             case _:
                 self._answer(transaction, self.not_allowed(request))
 
@@ -104,7 +177,49 @@ class Router:
             return
         Invitation()._take(transaction, request, offer)
 
-    def _got_message(self, transaction: Any, request: Request) -> None:
+    def _subscribed(self, transaction: Any, request: Request) -> None:
+        event = _event_of(request)
+        refusal = self._examine_subscribe(request, event)
+        if refusal is not None:
+            self._answer(transaction, refusal)
+            return
+        assert event is not None
+        subscription = IncomingSubscription(transaction, request, _new_dialog(transaction, request), event)
+        post("SIPIncomingSubscriptionGotSubscribe", subscription, request)
+
+    def _examine_subscribe(self, request: Request, event: FrozenEventHeader | None) -> Response | None:
+        events = self._engine.incoming_events
+        if event is None or event.event not in events or event.event == "refer":
+            extra = [FrozenHeader("Allow-Events", ", ".join(sorted(events)))] if events else []
+            return response_to(request, 489, to_tag=token(), extra=extra)
+        if not granted(request):
+            return response_to(request, 423, to_tag=token(), extra=[FrozenHeader("Min-Expires", "1")])
+        return self._examine_event_dialog(request)
+
+    def _examine_event_dialog(self, request: Request) -> Response | None:
+        if self._event_dialogs >= MAX_EVENT_DIALOGS:
+            return response_to(request, 503, to_tag=token(), extra=[FrozenHeader("Retry-After", str(RETRY_AFTER))])
+        if not request.contacts:
+            return response_to(request, 400, "Missing Contact", to_tag=token())
+        return None
+
+    def referred(self, transaction: Any, request: Request, invitation: Invitation | None = None) -> None:
+        """A REFER, within the dialog of a call or outside."""
+        refusal = self._examine_event_dialog(request)
+        refer_to = _refer_to(request)
+        if refer_to is None:
+            refusal = response_to(request, 400, "Missing Refer-To", to_tag=token())
+        if refusal is not None:
+            self._answer(transaction, refusal)
+            return
+        assert refer_to is not None
+        dialog = invitation._dialog if invitation is not None else _new_dialog(transaction, request)
+        assert dialog is not None
+        referral = IncomingReferral(transaction, request, dialog, refer_to, invitation)
+        post("SIPIncomingReferralGotReferRequest", referral, request, refer_to=refer_to)
+
+    def got_message(self, transaction: Any, request: Request) -> None:
+        """A MESSAGE, within a dialog or outside."""
         self._answer(transaction, response_to(request, 200, to_tag=token()))
         media_type, _ = request.content_type or ("text/plain", {})
         main, _, sub = media_type.partition("/")
@@ -133,11 +248,20 @@ class Router:
         self._engine.endpoint.respond(transaction, response)
 
 
-def _dialog_key(invitation: Invitation) -> tuple[str, str]:
-    identity = invitation.local_identity
-    assert identity is not None
-    assert invitation.call_id is not None
-    return (invitation.call_id, str(identity.tag))
+def _new_dialog(transaction: Any, request: Request) -> Dialog:
+    contact = own_contact(request, transaction.wire.source)
+    return Dialog.from_request(request, token(), local_contact=contact.body)
+
+
+def _event_of(request: Request) -> FrozenEventHeader | None:
+    value = request.headers.get("Event")
+    return None if value is None else FrozenEventHeader.parse(value)
+
+
+def _refer_to(request: Request) -> FrozenSIPURI | None:
+    """Whom a REFER is about: one address, of any scheme."""
+    values = request.headers.get_all("Refer-To")
+    return FrozenToHeader.parse(values[0]).uri if len(values) == 1 else None
 
 
 def _examine(request: Request) -> tuple[Response | None, FrozenSDPSession | None]:

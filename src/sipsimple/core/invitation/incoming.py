@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sipsimple.core.composing import ALLOW, SDP_TYPE, response_to
+from sipsimple.core.hops import own_contact
 from sipsimple.core.stack import stack
 from sipsimple.sip.acceptance import Acceptance
 from sipsimple.sip.dialog import Dialog
 from sipsimple.sip.errors import SDPNegotiationError, SIPCoreError
-from sipsimple.sip.frozen import frozendict
 from sipsimple.sip.headers import FrozenContactHeader, FrozenHeader
 from sipsimple.sip.message import Request
 from sipsimple.sip.sdp import FrozenSDPSession
 from sipsimple.sip.status import sip_status_messages
-from sipsimple.sip.uri import FrozenSIPURI
 
 if TYPE_CHECKING:
     from sipsimple.core.invitation.invitation import Invitation
@@ -42,15 +41,8 @@ class IncomingLeg:
         return self._hop
 
     def default_contact(self) -> FrozenContactHeader:
-        """The request URI when it is an address, else its user at the address where the INVITE arrived."""
-        uri = self._request.uri
-        transport = self._hop.transport
-        local = self._endpoint.local_address(transport, self._hop.host)
-        host, port = local if local is not None else (uri.host, uri.port)
-        parameters: frozendict[str, str | None] = (
-            frozendict() if transport == "udp" else frozendict(transport=transport)
-        )
-        return FrozenContactHeader(FrozenSIPURI(host, user=uri.user, port=port, parameters=parameters))
+        """The user that the INVITE is for, at the address where it arrived."""
+        return own_contact(self._request, self._hop)
 
     def respond(
         self, code: int, reason: str | None, local_sdp: FrozenSDPSession | None, extra: tuple[Any, ...]

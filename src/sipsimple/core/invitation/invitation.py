@@ -124,6 +124,11 @@ class Invitation:
     def remote_identity(self) -> FrozenFromHeader | FrozenToHeader | None:
         return self._from_header if self._direction == "incoming" else self._to_header
 
+    @property
+    def dialog_key(self) -> tuple[str, str]:
+        """Call-ID and local tag: what the router knows us by."""
+        return str(self._call_id), self._local_tag()
+
     def __repr__(self) -> str:
         return f"<Invitation {self._direction or 'unused'} {self._state} at {id(self):#x}>"
 
@@ -406,7 +411,12 @@ class Invitation:
     def _receive(self, transaction: Any, request: Request) -> None:
         """A request inside the dialog, ACK excepted."""
         endpoint, router = stack().endpoint, stack().router
-        if self._dialog is not None and self._dialog.receive(request) is Verdict.OUT_OF_ORDER:
+        dialog = self._dialog
+        if dialog is not None and request.from_.tag != (dialog.remote_tag or None):
+            # Of another fork, which was released.
+            endpoint.respond(transaction, response_to(request, 481))
+            return
+        if dialog is not None and dialog.receive(request) is Verdict.OUT_OF_ORDER:
             endpoint.respond(transaction, response_to(request, 500))
             return
         match request.method:
@@ -419,6 +429,13 @@ class Invitation:
                 self._receive_reinvite(transaction, request)
             case "OPTIONS":
                 endpoint.respond(transaction, router.options_answer(request))
+            case "MESSAGE":
+                router.got_message(transaction, request)
+            case "REFER" if dialog is not None and self._state == "connected":
+                router.referred(transaction, request, self)
+            case "NOTIFY" | "SUBSCRIBE":
+                # The subscriptions of the dialog have not taken it.
+                endpoint.respond(transaction, response_to(request, 481 if request.method == "NOTIFY" else 489))
             case _:
                 endpoint.respond(transaction, router.not_allowed(request))
 
