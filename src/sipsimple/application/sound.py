@@ -14,6 +14,7 @@ from sipsimple.audio import AudioBridge, AudioDevice
 from sipsimple.configuration.settings import SIPSimpleSettings
 from sipsimple.core import AudioMixer, SIPCoreError
 from sipsimple.core.media import MediaClient
+from sipsimple.core.media.mixer import MAX_SLOTS
 
 if TYPE_CHECKING:
     from sipsimple.application.application import SIPApplication
@@ -84,10 +85,10 @@ def _mixer_with_fallback(
     *attempts, silent = _fallbacks(input_device, output_device)
     for devices in attempts:
         try:
-            return AudioMixer(*devices, sample_rate, tail_length)
+            return AudioMixer(*devices, sample_rate, tail_length, MAX_SLOTS)
         except SIPCoreError as error:
             log.warning("sound devices %s cannot be used: %s", devices, error)
-    return AudioMixer(*silent, sample_rate, tail_length)
+    return AudioMixer(*silent, sample_rate, tail_length, MAX_SLOTS)
 
 
 def _set_devices_with_fallback(
