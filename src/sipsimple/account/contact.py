@@ -1,9 +1,10 @@
-"""The address at which this host is reached for an account."""
+"""The address at which this host is reached for an account, and the name of the installation there (RFC 5626 4.1)."""
 
 from __future__ import annotations
 
 import random
 import string
+import uuid
 from typing import Any, Final
 
 from sipsimple.configuration.datatypes import SIPAddress
@@ -40,3 +41,11 @@ def local_address() -> str:
     """The address in contacts: `SIPSimpleSettings.local_ip`, or that of the interface with the default route."""
     configured = SIPSimpleSettings().local_ip
     return str(configured) if configured else default_address()
+
+
+def instance_id() -> str:
+    """The URN by which registrars tell this installation from others of the same user; made on first need."""
+    settings = SIPSimpleSettings()
+    if settings.instance_id is None:
+        settings.instance_id = uuid.uuid4().urn
+    return str(settings.instance_id)

@@ -1,4 +1,4 @@
-"""Keeps an account registered: REGISTER, refresh, back off, start over (RFC 3261 10.2).
+"""Keeps an account registered: REGISTER, refresh, back off, start over (RFC 3261 10.2, RFC 5626 4.5).
 
 The whole conduct is `Registrar._keep_registered`. The SIP side of one registration is `sipsimple.core.Registration`.
 """
@@ -9,6 +9,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING, Any, Final
 
+from sipsimple.account.contact import instance_id
 from sipsimple.configuration.settings import SIPSimpleSettings
 from sipsimple.core import SIPURI, ContactHeader, FromHeader, Registration, RouteHeader
 from sipsimple.lookup import DNSLookup, DNSLookupError
@@ -28,10 +29,15 @@ DNS_RETRY: Final = (1.0, 2.0)
 CREDENTIALS_RETRY: Final = (60.0, 120.0)
 FIRST_RETRY: Final = 1.0
 LONGEST_RETRY: Final = 30.0
+LONGEST_RETRY_AFTER: Final = 3600.0
+"""A server that wants to be left alone for longer is asked again all the same."""
+FLOW_PROVEN: Final = 120.0
+"""A flow that lasted this long was good; the loss of a younger one counts as a failure."""
 
 _ANSWERS: Final = ("SIPRegistrationDidSucceed", "SIPRegistrationDidFail")
 _FAREWELLS: Final = ("SIPRegistrationDidEnd", "SIPRegistrationDidNotEnd")
-_EXPIRY: Final = ("SIPRegistrationWillExpire", "SIPRegistrationDidEnd")
+_FLOW_LOST: Final = "SIPRegistrationDidLoseFlow"
+_EXPIRY: Final = ("SIPRegistrationWillExpire", "SIPRegistrationDidEnd", _FLOW_LOST)
 
 
 class RegistrationFailed(Exception):
@@ -97,7 +103,7 @@ class Registrar:
             await self._unregister()
 
     async def _keep_registered(self) -> None:
-        wait = FIRST_RETRY
+        wait = pause = FIRST_RETRY
         while True:
             self._account._post(
                 "SIPAccountWillRegister" if self._registration is None else "SIPAccountRegistrationWillRefresh"
@@ -113,7 +119,14 @@ class Registrar:
                 await self._told(timeout=timeout, or_network_change=True)
             else:
                 wait = FIRST_RETRY
-                await self._told(*_EXPIRY, or_network_change=True)
+                begun = asyncio.get_running_loop().time()
+                told = await self._told(*_EXPIRY, or_network_change=True)
+                if asyncio.get_running_loop().time() - begun >= FLOW_PROVEN:
+                    pause = FIRST_RETRY
+                if told is not None and told.name == _FLOW_LOST:
+                    # Deviation: RFC 5626 4.5 waits 15 to 30 seconds the first time, too; calls would be missed.
+                    await self._told(timeout=random.uniform(pause, 2 * pause), or_network_change=True)
+                    pause = min(2 * pause, LONGEST_RETRY)
 
     async def _round(self, registration: Registration) -> None:
         """Offer the contact to one registrar after another until one takes it; raises RegistrationFailed."""
@@ -122,6 +135,7 @@ class Registrar:
         routes = await self._routes()
         self._account.refresh_contact()
         end = loop.time() + ROUND_LIMIT
+        retry_after = 0.0
         for route in routes:
             left = end - loop.time()
             if left <= 0:
@@ -130,6 +144,7 @@ class Registrar:
             answer = await self._attempt(registration, route, limit)
             if answer.code in (401, 407):
                 raise RegistrationFailed("Authentication failed", CREDENTIALS_RETRY)
+            retry_after = max(retry_after, getattr(answer, "retry_after", None) or 0)
             if getattr(answer, "expires_in", 0) > 0:
                 self.registered = True
                 self._account._post(
@@ -140,6 +155,9 @@ class Registrar:
                     registrar=route,
                 )
                 return
+        if retry_after:
+            soonest = min(retry_after, LONGEST_RETRY_AFTER)
+            raise RegistrationFailed("No more routes to try", (soonest, 1.1 * soonest))
         raise RegistrationFailed("No more routes to try")
 
     async def _routes(self) -> list[Route]:
@@ -187,7 +205,8 @@ class Registrar:
     def _new_registration(self) -> Registration:
         account = self._account
         sender = FromHeader(account.uri, account.display_name)
-        registration = Registration(sender, account.credentials, int(account.sip.register_interval))
+        interval = int(account.sip.register_interval)
+        registration = Registration(sender, account.credentials, interval, instance_id=instance_id())
         NotificationCenter().add_observer(self, sender=registration)
         self._registration = registration
         return registration

@@ -15,6 +15,7 @@ from typing import Any
 from zope.interface import implementer
 
 from sipsimple.account import AccountManager
+from sipsimple.account.contact import instance_id
 from sipsimple.application.attributes import ApplicationAttribute, ApplicationType
 from sipsimple.application.life import Life
 from sipsimple.configuration import ConfigurationManager
@@ -119,7 +120,8 @@ class SIPApplication(metaclass=ApplicationType):
         self.state = "starting"
         try:
             ConfigurationManager().start(config_backend)
-            SIPSimpleSettings()
+            instance_id()
+            SIPSimpleSettings().save()
             AccountManager().load_accounts()
         except BaseException:
             _forget_configuration()

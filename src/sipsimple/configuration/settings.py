@@ -101,6 +101,8 @@ class SIPSimpleSettings(SettingsObject):
 
     default_account = Setting(type=str, default="bonjour@local", nillable=True)
     user_agent = Setting(type=str, default=f"sipsimple {__version__}")
+    # The URN of this installation (RFC 5626 4.1); made at the first start.
+    instance_id = Setting(type=str, default=None, nillable=True)
     # None: the address of the interface that has the default route.
     local_ip = Setting(type=Hostname, default=None, nillable=True)
 

@@ -1,4 +1,7 @@
-"""Keeps one binding of a contact to an address of record (RFC 3261 10.2)."""
+"""Keeps one binding of a contact to an address of record (RFC 3261 10.2).
+
+With an instance-id it asks for a flow (RFC 5626); Path (RFC 3327) is supported, Service-Route (RFC 3608) remembered.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import Any
 
 from sipsimple.core.composing import first_cseq, token
 from sipsimple.core.notices import post
+from sipsimple.core.outbound import Flow, marked, seen_address, service_route
 from sipsimple.core.request import Request
 from sipsimple.loop import run_in_loop
 from sipsimple.notification import Notification, NotificationCenter
@@ -19,6 +23,7 @@ from sipsimple.sip.headers import (
     FrozenRouteHeader,
     FrozenToHeader,
 )
+from sipsimple.sip.transport import Address
 from sipsimple.sip.uri import FrozenSIPURI
 
 
@@ -26,12 +31,26 @@ class Registration:
     """Registers a contact, tells before the binding ends, and removes it.
 
     Every REGISTER of one object has the same Call-ID and the next CSeq. A refresh is another `register()`.
+    `SIPRegistrationDidLoseFlow` tells that the connection has ended by which the server reaches the contact; another
+    `register()` makes a new one.
     """
 
-    def __init__(self, from_header: Any, credentials: Any = None, duration: int = 300) -> None:
+    def __init__(
+        self, from_header: Any, credentials: Any = None, duration: int = 300, *, instance_id: str | None = None
+    ) -> None:
+        """`instance_id` is the URN of this installation; without one no flow is asked for."""
         self.from_header = from_header
         self.credentials = credentials
         self.duration = duration
+        self.instance_id = instance_id
+        self.service_route: list[FrozenRouteHeader] = []
+        self.public_address: Address | None = None
+        self._flow: Flow | None = None
+        self._minimum = 0  # the shortest duration that the server takes
+        self._refused: set[int] = set()  # the codes after which the present request was repeated
+        self._contact: FrozenContactHeader  # of the present request, as it was given
+        self._timeout: float | None = None  # of the present request
+        self._first_hop_is_old = False
         self._call_id = token(12)
         self._cseq = first_cseq()
         self._authenticator = ClientAuthenticator(token)
@@ -57,6 +76,11 @@ class Registration:
     def credentials(self, value: Any) -> None:
         self._credentials = None if value is None else FrozenCredentials.new(value)
 
+    service_route: list[FrozenRouteHeader]
+    """The proxies that other requests of this user should pass, in order."""
+    public_address: Address | None
+    """The address and port that the server saw our last REGISTER come from, None when it did not say."""
+
     @property
     def is_registered(self) -> bool:
         """True while the server keeps our binding."""
@@ -65,7 +89,8 @@ class Registration:
     @property
     def contact_uri(self) -> FrozenSIPURI | None:
         """The contact that is bound, None without a binding."""
-        return self._last.contact_header.uri if self._last is not None else None
+        contact = self._last.contact_header if self._last is not None else None
+        return contact.uri if contact is not None else None
 
     @property
     def expires_in(self) -> int:
@@ -86,16 +111,18 @@ class Registration:
 
     def _register(self, contact: FrozenContactHeader, route: FrozenRouteHeader, timeout: float | None) -> None:
         self._ending = False
+        self._refused.clear()
         try:
-            self._send(contact, route, self.duration, timeout)
+            self._send(contact, route, max(self.duration, self._minimum), timeout)
         except SIPCoreError as error:
             post("SIPRegistrationDidFail", self, code=0, reason=str(error), route_header=route)
 
     def _end(self, timeout: float | None) -> None:
         last = self._last
-        if last is None:
+        if last is None or last.contact_header is None:
             return
         self._ending = True
+        self._refused.clear()
         post("SIPRegistrationWillEnd", self)
         try:
             self._send(last.contact_header, last.route_header, 0, timeout)
@@ -111,7 +138,14 @@ class Registration:
             self._cseq = replaced.cseq
             replaced.end()
         self._cseq += 1
+        self._contact, self._timeout = contact, timeout
         sender = self._from_header
+        extra = [FrozenHeader("Expires", str(duration))]
+        if self.instance_id is None or self._first_hop_is_old or _transport_of(route) == "udp":
+            extra.append(FrozenHeader("Supported", "path"))
+        else:
+            extra.append(FrozenHeader("Supported", "path, outbound"))
+            contact = marked(contact, self.instance_id)
         request = self._current = Request(
             "REGISTER",
             sender,
@@ -122,7 +156,7 @@ class Registration:
             contact_header=contact,
             call_id=self._call_id,
             cseq=self._cseq,
-            extra_headers=[FrozenHeader("Expires", str(duration))],
+            extra_headers=extra,
             authenticator=self._authenticator,
         )
         NotificationCenter().add_observer(self, sender=request)
@@ -130,7 +164,7 @@ class Registration:
 
     def handle_notification(self, notification: Notification) -> None:
         request = notification.sender
-        if request is not self._current and request is not self._last:
+        if not isinstance(request, Request) or request not in (self._current, self._last):
             return
         match notification.name:
             case "SIPRequestDidSucceed":
@@ -143,12 +177,13 @@ class Registration:
                 self._forget_binding()
                 post("SIPRegistrationDidEnd", self, expired=True)
 
-    def _succeeded(self, request: Any, data: Any) -> None:
+    def _succeeded(self, request: Request, data: Any) -> None:
         self._current = None
         self._cseq = request.cseq
         self._forget_binding()
         if data.expires:
             self._last = request
+            self._learn(request)
         else:
             NotificationCenter().discard_observer(self, sender=request)
         if self._ending:
@@ -164,9 +199,24 @@ class Registration:
             contact_header_list=data.headers.get("Contact", []),
             expires_in=data.expires,
             route_header=request.route_header,
+            service_route=list(self.service_route),
+            public_address=self.public_address,
         )
 
-    def _failed(self, request: Any, data: Any) -> None:
+    def _learn(self, request: Request) -> None:
+        """Take from the answer what it says beside the binding."""
+        response, destination = request.response, request.destination
+        assert response is not None
+        assert destination is not None
+        self.service_route = service_route(response)
+        self.public_address = seen_address(response)
+        self._flow = Flow(destination, response, self._lost_flow)
+
+    def _lost_flow(self, error: Exception) -> None:
+        self._flow = None
+        post("SIPRegistrationDidLoseFlow", self, reason=str(error))
+
+    def _failed(self, request: Request, data: Any) -> None:
         self._current = None
         self._cseq = request.cseq
         NotificationCenter().discard_observer(self, sender=request)
@@ -174,13 +224,55 @@ class Registration:
             self._ending = False
             post("SIPRegistrationDidNotEnd", self, code=data.code, reason=data.reason)
             return
+        if self._repeated(request, data):
+            return
         if hasattr(data, "headers"):
             # The server has spoken: it may have dropped the binding, and a refresh that fails counts as its loss.
             self._forget_binding()
-        post("SIPRegistrationDidFail", self, code=data.code, reason=data.reason, route_header=request.route_header)
+        post(
+            "SIPRegistrationDidFail",
+            self,
+            code=data.code,
+            reason=data.reason,
+            route_header=request.route_header,
+            retry_after=_retry_after(data),
+        )
+
+    def _repeated(self, request: Request, data: Any) -> bool:
+        """Send the request again, once, where the server says how it would take it (RFC 3261 10.3, RFC 5626 4.2.1)."""
+        if data.code in self._refused or request.contact_header is None:
+            return False
+        if data.code == 423:
+            minimum = data.headers.get("Min-Expires")
+            if minimum is None or minimum <= self.duration:
+                return False
+            self._minimum = minimum
+        elif data.code == 439:
+            self._first_hop_is_old = True
+        else:
+            return False
+        self._refused.add(data.code)
+        try:
+            self._send(self._contact, request.route_header, max(self.duration, self._minimum), self._timeout)
+        except SIPCoreError:
+            return False
+        return True
 
     def _forget_binding(self) -> None:
         last, self._last = self._last, None
+        flow, self._flow = self._flow, None
+        if flow is not None:
+            flow.close()
         if last is not None:
             NotificationCenter().discard_observer(self, sender=last)
             last.end()
+
+
+def _retry_after(data: Any) -> int | None:
+    """The seconds that the server wants to be left alone."""
+    header = data.headers.get("Retry-After") if hasattr(data, "headers") else None
+    return header.seconds if header is not None else None
+
+
+def _transport_of(route: FrozenRouteHeader) -> str:
+    return "tls" if route.uri.secure else str(route.uri.parameters.get("transport") or "udp").lower()

@@ -26,6 +26,7 @@ from sipsimple.sip.frozen import frozenlist
 from sipsimple.sip.headers import FrozenContactHeader, FrozenFromHeader, FrozenRouteHeader, FrozenToHeader
 from sipsimple.sip.message import Response
 from sipsimple.sip.status import sip_status_messages
+from sipsimple.sip.transport import Destination
 from sipsimple.sip.uri import FrozenSIPURI
 
 
@@ -78,6 +79,8 @@ class Request:
         self._authenticator = authenticator or ClientAuthenticator(token)
         self._state = "INIT"
         self._client: Client | None = None
+        self._response: Response | None = None
+        self._destination: Destination | None = None
         self._timeout: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._expires_at = 0.0
@@ -96,6 +99,10 @@ class Request:
     content_type = ReadOnly[str | None]()
     body = ReadOnly[bytes | None]()
     state = ReadOnly[str]()
+    response = ReadOnly[Response | None]()
+    """The final answer, None without one."""
+    destination = ReadOnly[Destination | None]()
+    """Where it was sent, None before that."""
 
     @property
     def expires_in(self) -> int:
@@ -142,6 +149,7 @@ class Request:
             body=self._body or b"",
         )
         self._client = Client(stack().endpoint, request, destination, self, self._authenticator, self._credentials)
+        self._destination = self._client.destination
         self._arm(self._timeout, self._timed_out)
         self._client.send()
 
@@ -231,6 +239,7 @@ class Request:
     def on_final(self, client: Client, response: Response) -> None:
         if self._state != "IN_PROGRESS":
             return
+        self._response = response
         self._learn_tag(response)
         if response.code < 300:
             self._succeed(response)

@@ -13,6 +13,7 @@ from sipsimple.sip.errors import SIPCoreError
 from sipsimple.sip.transport import Identity
 
 if TYPE_CHECKING:
+    from sipsimple.core.outbound import Flow
     from sipsimple.core.router import Router
 
 
@@ -25,6 +26,8 @@ class Stack:
     ignore_missing_ack: bool = False
     identities: dict[str, Identity] = field(default_factory=dict)
     """As whom an account, by its address of record, connects over TLS."""
+    flows: set[Flow] = field(default_factory=set)
+    """What registrations were made over."""
 
 
 class _Running:

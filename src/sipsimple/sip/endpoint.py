@@ -138,6 +138,10 @@ class Endpoint:
         """
         self.transports.keep_alive(destination)
 
+    def keep_open(self, destination: Destination) -> None:
+        """As `keep_alive`, for a remote that may not know how to answer: its silence means nothing."""
+        self.transports.keep_open(destination)
+
     # Sending.
 
     def send_request(self, request: Request, destination: Destination, user: ClientUser) -> ClientTransaction:

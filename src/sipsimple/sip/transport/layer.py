@@ -181,14 +181,25 @@ class TransportLayer:
         On a connection the answer is watched. Over UDP an empty line goes out, which nobody answers.
         """
         if destination.transport == "udp":
+            self.keep_open(destination)
+        else:
+            self._connection(destination).ping()
+
+    def keep_open(self, destination: Destination) -> None:
+        """As `keep_alive`, and no answer is expected; raises TransportError."""
+        if destination.transport == "udp":
             opened = self._sockets.get(family_of(destination.host))
             if opened is None:
                 raise TransportNotListening(destination)
             opened.send(_CRLF, destination.address)
-        elif (connection := self.connection(destination)) is not None:
-            connection.ping()
         else:
+            self._connection(destination).nudge()
+
+    def _connection(self, destination: Destination) -> StreamConnection:
+        connection = self.connection(destination)
+        if connection is None:
             raise ConnectionLost(destination)
+        return connection
 
     # What the sockets and connections tell.
 

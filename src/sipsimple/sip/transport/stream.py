@@ -101,6 +101,10 @@ class StreamConnection(asyncio.Protocol):
         if self._pinged_at is None:
             self._pinged_at = self._clock()
 
+    def nudge(self) -> None:
+        """Send a keep-alive that nobody need answer."""
+        self._write(_PING)
+
     def expire(self) -> None:
         """End the connection because its deadline has passed."""
         if self._pinged_at is None and self._incomplete_since is None:
