@@ -45,3 +45,15 @@ class SessionDidEnd(SessionError):
         super().__init__(f"the session was ended by the {originator} party: {end_reason}")
         self.originator = originator
         self.end_reason = end_reason
+
+
+class TransferDidFail(Exception):
+    """The other party did not call whom it was asked to; carries what `SIPSessionTransferDidFail` carries.
+
+    `code` is the SIP status of its answer or of its call, 0 when there was none.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"the transfer failed: {code} {reason}" if code else f"the transfer failed: {reason}")
+        self.code = code
+        self.reason = reason

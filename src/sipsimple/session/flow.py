@@ -173,6 +173,9 @@ class CallFlow:
         session.state = "connected"
         self.post("SIPSessionDidStart", streams=list(self.streams))
         session._started.set_result(session)
+        if session.replaced_session is not None:
+            # RFC 3891 3: the new call takes the place of the old one.
+            session.replaced_session.end()
 
     def did_fail(
         self,

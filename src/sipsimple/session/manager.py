@@ -16,6 +16,7 @@ from sipsimple.session.session import Session
 from sipsimple.singleton import Singleton
 
 _BEGINNINGS = ("SIPSessionNewIncoming", "SIPSessionNewOutgoing")
+_OTHERS = ("SIPInvitationChangedState", "SIPIncomingReferralGotReferRequest", "SystemIPAddressDidChange")
 _ENDINGS = ("SIPSessionDidFail", "SIPSessionDidEnd")
 
 
@@ -36,7 +37,7 @@ class SessionManager(metaclass=Singleton):
         """Begin to take incoming sessions."""
         if not self._observing:
             self._observing = True
-            for name in ("SIPInvitationChangedState", "SystemIPAddressDidChange", *_BEGINNINGS, *_ENDINGS):
+            for name in (*_OTHERS, *_BEGINNINGS, *_ENDINGS):
                 NotificationCenter().add_observer(self, name=name)
 
     async def stop(self, timeout: float = 2.0) -> None:
@@ -62,6 +63,8 @@ class SessionManager(metaclass=Singleton):
         elif notification.name == "SystemIPAddressDidChange":
             for session in self.sessions:
                 session._tell(AddressChanged())
+        elif notification.name == "SIPIncomingReferralGotReferRequest":
+            self._refer(notification.sender)
         elif notification.data.state == "incoming":
             self._take(notification.sender, notification.data)
 
@@ -76,8 +79,34 @@ class SessionManager(metaclass=Singleton):
         if not streams:
             invitation.send_response(488)
             return
+        replaced: Session | None = None
+        if "Replaces" in data.headers:
+            replaced = self._replaced(data.headers["Replaces"].body)
+            if replaced is None:
+                invitation.send_response(481)
+                return
         invitation.send_response(100)
-        Session(account)._begin_incoming(invitation, streams)
+        session = Session(account)
+        session.replaced_session = replaced
+        session._begin_incoming(invitation, streams)
+
+    def _replaced(self, replaces: str) -> Session | None:
+        """The running session that a Replaces header means (RFC 3891 3)."""
+        call_id, *parameters = (part.strip() for part in replaces.split(";"))
+        tags = dict(parameter.partition("=")[::2] for parameter in parameters)
+        for session in self.sessions:
+            dialog = session._invitation._dialog if session._invitation is not None else None
+            if dialog is not None and dialog.id == (call_id, tags.get("to-tag"), tags.get("from-tag")):
+                return session if session.state == "connected" else None
+        return None
+
+    def _refer(self, referral: Any) -> None:
+        """Somebody asks for a transfer: within a session of ours, or it is refused."""
+        for session in self.sessions:
+            if referral.invitation is not None and session._invitation is referral.invitation:
+                session._got_referral(referral)
+                return
+        referral.reject(603)
 
 
 async def _ended(session: Session) -> None:

@@ -85,6 +85,7 @@ class OutgoingCall(CallFlow):
             session._contact_header(),
             sdp.offer(session._local_address(), self.streams),
             session.account.credentials,
+            extra_headers=session._extra_headers,
         )
         deadline = None if timeout is None else self.deadline(timeout)
         while True:

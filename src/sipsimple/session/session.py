@@ -38,9 +38,10 @@ from sipsimple.session.events import (
 )
 from sipsimple.session.incoming import IncomingCall
 from sipsimple.session.outgoing import OutgoingCall
+from sipsimple.session.transfer import IncomingTransfer, OutgoingTransfer, target_uri
 
 if TYPE_CHECKING:
-    from sipsimple.core import Invitation, ToHeader
+    from sipsimple.core import IncomingReferral, Invitation, ToHeader
     from sipsimple.session.flow import CallFlow
     from sipsimple.util import Route
 
@@ -73,6 +74,9 @@ class Session:
         self._mailbox: asyncio.Queue[Event] = asyncio.Queue()
         self._tasks = TaskOwner("session")
         self._lock = threading.Lock()
+        self.replaced_session: Session | None = None
+        self._extra_headers: list[Any] = []
+        self._transfer: OutgoingTransfer | IncomingTransfer | None = None
         self._wants_hold = False
         self._held = False
         self._started: Result[Session] = Result()
@@ -159,6 +163,39 @@ class Session:
         """Take the streams out of hold, as soon as the state allows; allowed in any state."""
         self._want_hold(False)
 
+    def transfer(self, target: Any, replaced_session: Session | None = None) -> Result[None]:
+        """Ask the other party to call `target` instead of us: a SIP URI, or text with `sip:` or `tel:`.
+
+        With `replaced_session` the other party takes our place in that session, which is one with the target (an
+        attended transfer). The result is settled when the new call stands, and this session then ends; it raises
+        TransferDidFail. Only in the state connected, and one at a time; raises ValueError for what is no address.
+        """
+        uri = target_uri(target, str(self.account.id.domain))
+        for session in (self, replaced_session):
+            if session is not None and session.state != "connected":
+                raise IllegalStateError("transfer", session.state)
+        with self._lock:
+            if self._transfer is not None:
+                raise IllegalStateError("transfer", "with a transfer under way")
+            transfer = self._transfer = OutgoingTransfer(self, uri, replaced_session)
+        run_in_loop(transfer.start)
+        return transfer.result
+
+    def accept_transfer(self) -> None:
+        """Do what `SIPSessionTransferNewIncoming` asks: call the destination with the same kinds of streams."""
+        run_in_loop(self._incoming_transfer("accept_transfer").accept)
+
+    def reject_transfer(self, code: int = 603) -> None:
+        """Refuse what `SIPSessionTransferNewIncoming` asks; also what becomes of it when nobody decides."""
+        if not 300 <= code <= 699:
+            raise ValueError(f"a transfer is refused with a code from 300 to 699, not {code}")
+        run_in_loop(self._incoming_transfer("reject_transfer").reject, code)
+
+    def _incoming_transfer(self, method: str) -> IncomingTransfer:
+        if not isinstance(self._transfer, IncomingTransfer):
+            raise IllegalStateError(method, f"{self.state} without a transfer to decide")
+        return self._transfer
+
     def end(self) -> Result[Session]:
         """End the session, whatever it is doing; the result is settled when it is over.
 
@@ -213,6 +250,14 @@ class Session:
         self._announce("SIPSessionNewOutgoing", streams)
         call = OutgoingCall(self)
         self._tasks.spawn(self._run(call, call.establish(to_header, routes, streams)))
+
+    def _got_referral(self, referral: IncomingReferral) -> None:
+        """The other party asks for a transfer."""
+        if self.state != "connected" or self._transfer is not None:
+            referral.reject(491)
+            return
+        transfer = self._transfer = IncomingTransfer(self, referral)
+        transfer.start()
 
     def _begin_incoming(self, invitation: Invitation, streams: list[Any]) -> None:
         self._follow(invitation)
@@ -275,6 +320,8 @@ class Session:
     def _finish(self, error: SessionError) -> None:
         """Settle what the application may wait for, and let go of everything."""
         self._forget_invitation()
+        if self._transfer is not None:
+            self._transfer.session_over()
         self._started.set_exception(error)
         self._ended.set_result(self)
 
