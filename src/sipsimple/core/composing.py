@@ -31,6 +31,12 @@ def token(octets: int = 8) -> str:
     return secrets.token_hex(octets)
 
 
+def check_final(code: int, lowest: int = 200) -> None:
+    """Raise ValueError unless this code may answer a request other than INVITE, which 408 must not (RFC 4320 4.2)."""
+    if not lowest <= code <= 699 or code == 408:
+        raise ValueError(f"an answer has a code from {lowest} to 699 other than 408, not {code}")
+
+
 def first_cseq() -> int:
     """A first CSeq number: below 2**31 with room to count on (RFC 3261 8.1.1.5)."""
     return secrets.randbelow(30000) + 1

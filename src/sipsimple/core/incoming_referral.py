@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from sipsimple.core.composing import check_final
 from sipsimple.core.notices import post
 from sipsimple.core.notifier import Notifier
 from sipsimple.core.readonly import ReadOnly
@@ -53,8 +54,7 @@ class IncomingReferral(Notifier):
 
     def reject(self, code: int = 603) -> None:
         """Refuse it; raises ValueError for a code outside 300 to 699, SIPCoreInvalidStateError once it is answered."""
-        if not 300 <= code <= 699:
-            raise ValueError(f"a refusal has a code from 300 to 699, not {code}")
+        check_final(code, lowest=300)
         self._claim("incoming")
         run_in_loop(self._reject, code)
 

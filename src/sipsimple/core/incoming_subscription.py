@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sipsimple.core.composing import check_final
 from sipsimple.core.notices import post
 from sipsimple.core.notifier import Notifier, granted
 from sipsimple.core.readonly import ReadOnly
@@ -28,8 +29,7 @@ class IncomingSubscription(Notifier):
 
     def reject(self, code: int) -> None:
         """Refuse it; raises ValueError for a code outside 300 to 699, SIPCoreInvalidStateError once it is answered."""
-        if not 300 <= code <= 699:
-            raise ValueError(f"a refusal has a code from 300 to 699, not {code}")
+        check_final(code, lowest=300)
         self._claim("incoming")
         run_in_loop(self._reject, code)
 

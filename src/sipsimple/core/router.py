@@ -11,8 +11,8 @@ from sipsimple.core.incoming_request import IncomingRequest
 from sipsimple.core.incoming_subscription import IncomingSubscription
 from sipsimple.core.invitation import Invitation
 from sipsimple.core.notices import post
-from sipsimple.core.outbound import connection_lost
 from sipsimple.core.notifier import granted
+from sipsimple.core.outbound import connection_lost
 from sipsimple.sip.dialog import Dialog
 from sipsimple.sip.errors import MalformedMessage, SIPCoreError
 from sipsimple.sip.headers import FrozenEventHeader, FrozenHeader, FrozenToHeader
