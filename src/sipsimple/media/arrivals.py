@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from .codecs import Codec
 from .columns import FEW, cells, one_row
+from .dtmf import DigitReceiver, MalformedEvent, TelephoneEvent
 from .jitter import JitterBuffer
 from .net import Received
 from .packet import FIRST_RTCP_TYPE, HEADER_SIZE, LAST_RTCP_TYPE, ParsedBatch, parse_batch, parse_plain
@@ -57,8 +58,11 @@ class Arrivals:
         self._receives: Final = np.zeros(capacity, np.bool_)
         self._cells: Final = tuple(cells(column) for column in (self._payload_type, self._codec_index, self._receives))
         self._rows: Final = one_row(capacity)
+        self._digits: Final[dict[int, DigitReceiver]] = {}
         self.goodbyes: Final[list[int]] = []
         """The rows whose remote said BYE; the owner empties it."""
+        self.digits: Final[list[tuple[int, str]]] = []
+        """Rows and the keys that their remote pressed; the owner empties it."""
         self.refused = 0
         """Datagrams that were not for us: not RTP, of an unknown payload type, or from a stranger."""
 
@@ -70,6 +74,7 @@ class Arrivals:
         self._event_type[row] = NO_TYPE if config.telephone_event_type is None else config.telephone_event_type
         self._codec_index[row] = self._codecs.index(codec)
         self._receives[row] = config.receives
+        self._digits.setdefault(row, DigitReceiver(codec.clock_rate))
 
     def prepare(self, row: int, sample_rate: int) -> None:
         """Empty the jitter buffer of the stream; make it where this sample rate is new."""
@@ -80,6 +85,7 @@ class Arrivals:
     def close(self, row: int) -> None:
         """End a stream: no payload type is known any more."""
         self._receives[row] = False
+        del self._digits[row]
         self._payload_type[row] = self._event_type[row] = NO_TYPE
 
     def take(self, received: Received, now: float) -> None:
@@ -144,22 +150,38 @@ class Arrivals:
         now: float,
     ) -> None:
         length, timestamp = batch.length[chosen], batch.timestamp[chosen]
+        datagrams, start = received.datagrams[chosen], batch.start[chosen]
         verdict = self._reception.arrive(
             rows, batch.sequence[chosen], timestamp, batch.ssrc[chosen], length, audio, now
         )
         self._sources.last_arrival[rows] = now
         for row in rows[verdict.restarted].tolist():
             self.buffers[self._codecs[self._codec_index[row]].sample_rate].restart(self._rows[row])
+            self._digits[row].restart()
+        event = (
+            ~audio & verdict.accepted & self._receives[rows] & (batch.payload_type[chosen] == self._event_type[rows])
+        )
+        for index in np.flatnonzero(event).tolist():
+            self._take_event(int(rows[index]), int(timestamp[index]), datagrams[index, start[index] :][: length[index]])
         played = audio & verdict.accepted & self._receives[rows] & (length > 0)
         # Packets of one codec and one size are decoded together.
         shape = np.where(played, self._codec_index[rows] << 16 | length, -1)
-        datagrams, start = received.datagrams[chosen], batch.start[chosen]
         for value, selection in groups(shape):
             if value >= 0:
                 codec = self._codecs[value >> 16]
                 payloads = _payloads(datagrams[selection], start[selection], value & 0xFFFF)
                 samples = codec.decode(rows[selection], payloads)
                 self._buffer(codec, rows[selection], timestamp[selection], samples)
+
+    def _take_event(self, row: int, timestamp: int, payload: ByteArray) -> None:
+        try:
+            event = TelephoneEvent.parse(payload.tobytes())
+        except MalformedEvent:
+            self._reception.discarded[row] += 1
+            return
+        digit = self._digits[row].receive(timestamp, event)
+        if digit is not None:
+            self.digits.append((row, digit))
 
     def _buffer(self, codec: Codec, rows: IntArray, timestamp: IntArray, samples: SampleArray) -> None:
         buffer = self.buffers[codec.sample_rate]

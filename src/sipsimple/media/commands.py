@@ -281,7 +281,10 @@ class StopStream(Command):
 
 @dataclass(frozen=True, slots=True)
 class SendDTMF(Command):
-    """Queue a digit as telephone-event (RFC 4733). Fails with `StreamError` when the queue is full."""
+    """Queue a digit as telephone-event (RFC 4733), during which the audio pauses. Replies None.
+
+    Fails with `StreamError`: no digit, too many are waiting, digits were not agreed on, the stream is on hold.
+    """
 
     stream: int
     digit: str

@@ -318,6 +318,7 @@ _HANDLERS: Final[dict[type[c.Command], Callable[[Engine, Any], object]]] = {
     c.StartStream: lambda engine, it: engine.streams.start(it, engine.desk(it.mixer), engine.now),
     c.UpdateStream: lambda engine, it: engine.streams.update(it.stream, it.config, engine.now),
     c.StopStream: lambda engine, it: engine.streams.stop(it.stream, engine.now),
+    c.SendDTMF: lambda engine, it: engine.streams.send_digit(it.stream, it.digit),
     c.StreamStatistics: lambda engine, it: engine.streams.statistics(it.stream),
     c.PlayFile: Engine._play_file,
     c.StopFile: Engine._stop_file,

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from .codecs import Codec
 from .columns import FEW, cells
+from .dtmf import EventFrame
 from .net import Address
 from .packet import HEADER_SIZE, plain_header, write_headers
 from .stream import MAX_PTIME_MS
@@ -54,8 +55,11 @@ class _Fifo:
         self._samples: Final = np.zeros((capacity, sample_rate * (MAX_PTIME_MS + FRAME_MS) // 1000), np.int16)
         self._fill: Final = np.zeros(capacity, np.int64)
 
-    def clear(self, row: int) -> None:
+    def clear(self, row: int) -> int:
+        """Drop what waits and return how many samples that was."""
+        dropped = int(self._fill[row])
         self._fill[row] = 0
+        return dropped
 
     def push(self, rows: IntArray, frames: SampleArray) -> None:
         length = frames.shape[1]
@@ -147,6 +151,21 @@ class Sender:
         while full.size:
             self._emit(now, codec, full, packet)
             full, packet = fifo.pop(full, length)
+
+    def send_event(self, now: float, row: int, payload_type: int, event: EventFrame) -> None:
+        """Send a telephone-event in place of a frame of audio; audio that waited for a full packet is dropped."""
+        clock_rate = int(self._clock_rate[row])
+        for sample_rate, fifo in self._fifos.items():
+            self._timestamp[row] += fifo.clear(row) * clock_rate // sample_rate
+        step = clock_rate * FRAME_MS // 1000
+        began = int(self._timestamp[row]) - event.age * step
+        header = plain_header(payload_type, event.marker, int(self._sequence[row]), began, int(self.ssrc[row]))
+        self._sequence[row] += 1
+        self._timestamp[row] += step
+        self.last_sent[row] = now
+        self.packets[row] += 1
+        self.octets[row] += len(event.payload)
+        self._transmit((row,), (header + event.payload,))
 
     def _emit(self, now: float, codec: Codec, rows: IntArray, samples: SampleArray) -> None:
         payloads = codec.encode(rows, samples)

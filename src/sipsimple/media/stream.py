@@ -46,6 +46,9 @@ class StreamConfig:
     ptime_ms: int = 20
     """Duration of the packets we send: 10 to 60, a multiple of 10. Any duration is received."""
     telephone_event_type: int | None = None
+    """The number of digits (RFC 4733), both ways; None when they were not agreed on."""
+    telephone_event_rate: int = 8000
+    """The clock in which the durations of digits are counted, in Hz."""
     no_media_timeout: float = 10.0
     """Seconds until the first check for missing media, 0 for none."""
     media_check_interval: float = 30.0
@@ -65,6 +68,10 @@ class StreamConfig:
             raise StreamError(f"a mixer rate of {self.mixer_rate} Hz is not a multiple of {FRAMES_PER_SECOND}")
         if not 0 <= self.payload_type < DYNAMIC_LIMIT:
             raise StreamError(f"there is no payload type {self.payload_type}")
+        if self.telephone_event_rate <= 0 or self.telephone_event_rate % FRAMES_PER_SECOND:
+            raise StreamError(
+                f"a clock of {self.telephone_event_rate} Hz for digits is not a multiple of {FRAMES_PER_SECOND}"
+            )
 
     @property
     def sends(self) -> bool:
@@ -114,4 +121,13 @@ class RemoteBye:
     transport_id: int
 
 
-StreamEvent = FirstPacket | RemoteAddressChanged | NoMedia | RemoteBye
+@dataclass(frozen=True, slots=True)
+class DigitReceived:
+    """The remote pressed a key."""
+
+    row: int
+    transport_id: int
+    digit: str
+
+
+StreamEvent = FirstPacket | RemoteAddressChanged | NoMedia | RemoteBye | DigitReceived

@@ -17,7 +17,7 @@ import numpy as np
 from . import commands as c
 from .desk import Desk
 from .errors import CommandError, MediaError, UnknownObject
-from .stream import FirstPacket, NoMedia, RemoteAddressChanged, RemoteBye, StreamConfig, StreamEvent
+from .stream import DigitReceived, FirstPacket, NoMedia, RemoteAddressChanged, RemoteBye, StreamConfig, StreamEvent
 from .streams import IntArray, StreamTable
 
 MAX_KNOWN_SHARES: Final = 8
@@ -126,6 +126,10 @@ class StreamSlots:
         for stream in [stream for stream in self._streams.values() if stream.desk is desk]:
             self._remove(stream, now)
 
+    def send_digit(self, id: int, digit: str) -> None:
+        """Queue a digit. Raises UnknownObject, StreamError."""
+        self._table.send_digit(self._stream(id).row, digit)
+
     def statistics(self, id: int) -> dict[str, Any]:
         return self._table.statistics(self._stream(id).row)
 
@@ -206,6 +210,8 @@ class StreamSlots:
                 self._emit(c.RemoteAddressChanged(stream.id, address, port))
             case NoMedia(got_any=got_any):
                 self._emit(c.MediaTimeout(stream.id, got_any))
+            case DigitReceived(digit=digit):
+                self._emit(c.DTMFReceived(stream.id, digit))
             case RemoteBye():
                 self._emit(c.RemoteSaidGoodbye(stream.id))
 

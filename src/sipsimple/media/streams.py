@@ -22,6 +22,7 @@ import numpy.typing as npt
 from .arrivals import Arrivals
 from .codecs import Codec, codec
 from .columns import FEW
+from .dtmf import DigitSender
 from .errors import StreamError, UnknownObject
 from .net import DatagramReader, PortAllocator, can_disconnect, discard_pending
 from .reception import Reception
@@ -31,6 +32,7 @@ from .sending import Sender
 from .sources import Sources
 from .stream import (
     FRAMES_PER_SECOND,
+    DigitReceived,
     FirstPacket,
     NoMedia,
     RemoteAddressChanged,
@@ -42,6 +44,7 @@ from .stream import (
 
 __all__ = [
     "TICK",
+    "DigitReceived",
     "FirstPacket",
     "IntArray",
     "NoMedia",
@@ -133,6 +136,7 @@ class StreamTable:
         self._checked_at: Final = np.full(capacity, -np.inf)
         self._check_due: Final = np.full(capacity, np.inf)
         self._first_check = np.inf  # no row is due earlier
+        self._diallers: Final[dict[int, DigitSender]] = {}
         self._plans: Final[dict[tuple[int, bool], _Plan]] = {}
 
     # --- transports and streams ---------------------------------------------------------------------------------------
@@ -194,6 +198,20 @@ class StreamTable:
             self._begin_checks(row, config, now)
         if config.sends and not before.sends:
             self._sender.resume(row, now)
+        if _dialling(config) != _dialling(before):
+            self._diallers.pop(row, None)
+
+    def send_digit(self, row: int, digit: str) -> None:
+        """Queue a digit; the audio pauses while it is sent.
+
+        Raises `StreamError` for what is no digit, when too many wait, or when the stream sends nothing or no digits.
+        """
+        config = self._stream(row).config
+        if config.telephone_event_type is None or not config.sends:
+            raise StreamError("the stream sends no digits: they were not agreed on, or it is on hold")
+        dialler = self._diallers.get(row) or DigitSender(config.telephone_event_rate)
+        dialler.press(digit)
+        self._diallers[row] = dialler
 
     def set_direction(self, row: int, direction: str, now: float) -> None:
         """Change who sends; raises `StreamError` for an unknown direction."""
@@ -208,6 +226,7 @@ class StreamTable:
         del self._streams[row]
         stream.transport.row = None
         self._arrivals.close(row)
+        self._diallers.pop(row, None)
         self._receives[row] = self._sends[row] = False
         self._check_due[row] = np.inf
         self._plans.clear()
@@ -259,6 +278,9 @@ class StreamTable:
         for row in self._arrivals.goodbyes:
             self._events.append(RemoteBye(row, self._streams[row].transport.info.id))
         self._arrivals.goodbyes.clear()
+        for row, digit in self._arrivals.digits:
+            self._events.append(DigitReceived(row, self._streams[row].transport.info.id, digit))
+        self._arrivals.digits.clear()
         self._sources.review(now)
 
     def playout(self, now: float, mixer_rate: int) -> tuple[IntArray, SampleArray]:
@@ -284,6 +306,8 @@ class StreamTable:
     def send(self, now: float, rows: IntArray, frames: SampleArray) -> None:
         """Send a frame of 20 ms for each of `rows` (no row twice), all of the mixer rate that the frames show."""
         mixer_rate = frames.shape[1] * FRAMES_PER_SECOND
+        if self._diallers:
+            rows, frames = self._dial(now, rows, frames)
         plan = self._plan(mixer_rate, sending=True)
         if rows is not plan.rows:
             sends = self._sends[rows]
@@ -295,6 +319,20 @@ class StreamTable:
             if rate != mixer_rate:
                 samples = self._resamplers[mixer_rate, rate].process(part.rows, samples)
             self._sender.send(now, part.codec, part.ptime_ms, part.rows, samples)
+
+    def _dial(self, now: float, rows: IntArray, frames: SampleArray) -> tuple[IntArray, SampleArray]:
+        """Send the digits that are under way, and return what is left for audio."""
+        for row, dialler in list(self._diallers.items()):
+            others = rows != row
+            if others.all():
+                continue
+            event, payload_type = dialler.next_frame(), self._streams[row].config.telephone_event_type
+            if event is not None and payload_type is not None:
+                self._sender.send_event(now, row, payload_type, event)
+                rows, frames = rows[others], frames[others]
+            if not dialler.busy:
+                del self._diallers[row]
+        return rows, frames
 
     def rtcp(self, now: float) -> None:
         """Send the RTCP reports that are due."""
@@ -400,6 +438,10 @@ def _coding(config: StreamConfig) -> tuple[str, int, int]:
 
 def _playing(config: StreamConfig) -> tuple[str, int, bool]:
     return config.codec.upper(), config.mixer_rate, config.receives
+
+
+def _dialling(config: StreamConfig) -> tuple[int | None, int, bool]:
+    return config.telephone_event_type, config.telephone_event_rate, config.sends
 
 
 def _checks(config: StreamConfig) -> tuple[float, float]:

@@ -7,6 +7,7 @@ import random
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sipsimple.media.net import can_disconnect
 from sipsimple.media.packet import RTPPacket
 from sipsimple.media.rtcp import Bye, Report, ReportPacket, SourceDescription, compound, parse_compound
 from sipsimple.media.streams import (
+    DigitReceived,
     FirstPacket,
     NoMedia,
     RemoteAddressChanged,
@@ -579,3 +581,104 @@ def test_full_table_refuses_and_rows_are_reused():
     table.close_transport(first.id, 1.0)
     assert table.add(second.id, config, 1.0) == row
     table.close(2.0)
+
+
+def dial(a: Party, b: Party, digits: str, ticks: int, lost=lambda number: False) -> list[str]:
+    """Let `a` press keys while it says a tone; returns what `b` is told."""
+    talk(a, b, 10)
+    for digit in digits:
+        a.table.send_digit(a.row, digit)
+    told = []
+    for tick in range(10, ticks):
+        now = tick * TICK
+        sent = a.say(now, tone(a.rate, tick))
+        if lost(tick):
+            for _ in range(sent):
+                b.table._streams[b.row].transport.rtp.recv(2000)
+            sent = 0
+        b.receive(now, sent)
+        b.play(now)
+        told += [event.digit for event in b.table.events(now) if isinstance(event, DigitReceived)]
+    return told
+
+
+@pytest.mark.parametrize("rates", [(8000, 8000), (48000, 16000)])
+@pytest.mark.parametrize("ptime", [20, 30])
+def test_digits_are_told_once_each_and_the_audio_goes_on(opened, rates, ptime):
+    a, b = connect(opened, rates, telephone_event_type=101, ptime_ms=ptime)
+    assert "".join(dial(a, b, "19*D", 120)) == "19*D"
+    assert measure(b.sound()[-b.rate // 2 :], b.rate)[0] == pytest.approx(440, abs=3)
+    assert b.stats["rx"]["packets_lost"] == b.stats["rx"]["packets_discarded"] == 0
+
+
+@pytest.mark.parametrize("lost", [lambda n: n in range(10, 19), lambda n: n > 10 and n % 13 > 3, lambda n: n % 3 > 0])
+def test_digits_survive_loss(opened, lost):
+    a, b = connect(opened, telephone_event_type=101)
+    assert "".join(dial(a, b, "123", 60, lost)) == "123"
+
+
+def test_packets_of_a_digit_take_the_place_of_audio(party, remote):
+    party.start(remote.port, telephone_event_type=101)
+    party.table.send_digit(party.row, "8")
+    for tick in range(15):
+        party.say(tick * TICK, tone(8000, tick))
+    packets = [RTPPacket.parse(remote.rtp.recv(2000)) for _ in range(15)]
+    first = packets[0]
+    assert [packet.sequence - first.sequence for packet in packets] == list(range(15))
+    assert [packet.payload_type for packet in packets] == [101] * 12 + [0] * 3
+    assert {packet.timestamp for packet in packets[:12]} == {first.timestamp}
+    assert [(packet.timestamp - first.timestamp) % 2**32 for packet in packets[12:]] == [1920, 2080, 2240]
+    assert [packet.marker for packet in packets[:12]] == [True] + [False] * 11
+    assert packets[0].payload == b"\x08\x0a\x00\xa0"
+    assert packets[9].payload == packets[11].payload == b"\x08\x8a\x06\x40"
+    assert party.stats["tx"]["packets"] == 15
+
+
+def test_digits_need_an_agreement_and_a_stream_that_sends(party, remote):
+    party.start(remote.port)
+    with pytest.raises(StreamError, match="not agreed"):
+        party.table.send_digit(party.row, "1")
+    party.table.update(party.row, replace(party.config, telephone_event_type=101), 0.0)
+    with pytest.raises(StreamError, match="no DTMF digit"):
+        party.table.send_digit(party.row, "x")
+    party.table.send_digit(party.row, "1")
+    party.table.set_direction(party.row, "recvonly", 0.0)
+    with pytest.raises(StreamError, match="on hold"):
+        party.table.send_digit(party.row, "1")
+    party.table.set_direction(party.row, "sendrecv", 0.0)
+    # What was pressed before the hold is not sent after it.
+    party.say(0.0, tone(8000, 0))
+    assert RTPPacket.parse(remote.rtp.recv(2000)).payload_type == 0
+
+
+def test_one_of_several_streams_dials(party, remote):
+    party.start(remote.port, telephone_event_type=101)
+    other = party.table.open_transport(HOST, PORTS)
+    row = party.table.add(other.id, party.config, 0.0)
+    party.table.send_digit(row, "1")
+    party.table.send(0.0, party.table.sending_rows(8000), np.zeros((2, 160), np.int16))
+    kinds = {RTPPacket.parse(data).payload_type: port for data, (_, port) in (remote.rtp.recvfrom(2000) for _ in "12")}
+    assert kinds == {0: party.transport.rtp_port, 101: other.rtp_port}
+
+
+def test_damaged_and_unknown_events_are_no_digits(party, remote):
+    party.start(remote.port, telephone_event_type=101)
+    for number, payload in enumerate([b"\x01\x0a", b"\x10\x0a\x00\xa0", b"\x02\x0a\x00\xa0"]):
+        remote.send(party, number, payload_type=101, payload=payload)
+        party.receive(number * TICK, 1)
+    assert [event.digit for event in party.table.events(0.0) if isinstance(event, DigitReceived)] == ["2"]
+    assert party.stats["rx"]["packets_discarded"] == 1
+
+
+def test_what_waits_for_a_stream_that_is_gone_is_forgotten(party, remote):
+    party.start(remote.port, telephone_event_type=101)
+    party.table.send_digit(party.row, "1")
+    party.table.remove(party.row, 0.0)
+    party.start(remote.port, telephone_event_type=101)
+    party.say(0.0, tone(8000, 0))
+    assert RTPPacket.parse(remote.rtp.recv(2000)).payload_type == 0
+
+
+def test_a_clock_for_digits_must_make_whole_frames(party, remote):
+    with pytest.raises(StreamError, match="for digits"):
+        party.start(remote.port, telephone_event_rate=8001)
