@@ -23,7 +23,6 @@ class SlotBridge:
         self.id = self._client.new_id()
         self._members: dict[int, tuple[int | None, int | None]] = {}
         self._client.post(commands.BridgeCreate(mixer.id, self.id))
-        mixer.add_bridge(self)
         self._finalizer = weakref.finalize(self, self._client.dismiss, commands.BridgeDestroy(mixer.id, self.id))
         self._finalizer.atexit = False
 
@@ -39,6 +38,9 @@ class SlotBridge:
         """Let the member take part with these slots, instead of its former ones when it did already."""
         # Ports also change when the engine has stopped and nothing is connected any more.
         self._members[member] = (producer, consumer)
+        for slot in (producer, consumer):
+            if slot is not None:
+                self.mixer.bridged(slot, self)
         self._client.dismiss(commands.BridgeAdd(self.mixer.id, self.id, member, producer, consumer))
 
     def remove(self, member: int) -> None:

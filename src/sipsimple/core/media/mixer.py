@@ -10,12 +10,15 @@ import asyncio
 import heapq
 import threading
 import weakref
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sipsimple.core.media.client import DEVICE_TIMEOUT, INVALID_VALUE, MediaClient, translate
 from sipsimple.core.notices import post
 from sipsimple.media import commands
 from sipsimple.sip.errors import PJSIPError, SIPCoreError
+
+if TYPE_CHECKING:
+    from sipsimple.core.media.bridge import SlotBridge
 
 MAX_SLOTS: Final = 4096
 FRAMES_PER_SECOND: Final = 50
@@ -75,7 +78,8 @@ class AudioMixer:
         self._free = list(range(1, slot_count + 1))
         self._used = {0}
         self._connections: set[tuple[int, int]] = set()
-        self._bridges: weakref.WeakSet[Any] = weakref.WeakSet()
+        # The bridges that a slot is, or was, connected by; there may be one for each call.
+        self._bridges: dict[int, weakref.WeakSet[SlotBridge]] = {}
         # Reentrant: the garbage collector may release a slot while this thread is at work here.
         self._lock = threading.RLock()
         self._volumes = {"input": 100, "output": 100}
@@ -201,7 +205,7 @@ class AudioMixer:
         """All (source, destination) pairs, sorted; those that bridges make are among them."""
         with self._lock:
             pairs = set(self._connections)
-            for bridge in self._bridges:
+            for bridge in {bridge for group in self._bridges.values() for bridge in group}:
                 pairs |= bridge.pairs()
         return sorted(pairs)
 
@@ -255,12 +259,13 @@ class AudioMixer:
             self._used.discard(slot)
             heapq.heappush(self._free, slot)
             self._connections = {pair for pair in self._connections if slot not in pair}
-            for bridge in self._bridges:
+            for bridge in self._bridges.pop(slot, ()):
                 bridge.slot_left(slot)
 
-    def add_bridge(self, bridge: Any) -> None:
-        """Count the pairs of a bridge among the `connected_slots`, as long as it lives."""
-        self._bridges.add(bridge)
+    def bridged(self, slot: int, bridge: SlotBridge) -> None:
+        """Note that the bridge connects the slot, and has to hear when nothing occupies it any more."""
+        with self._lock:
+            self._bridges.setdefault(slot, weakref.WeakSet()).add(bridge)
 
 
 def checked_volume(volume: int) -> int:
