@@ -17,6 +17,7 @@ from sipsimple.media.errors import (
     MediaError,
     RecordingError,
     SlotError,
+    StreamError,
     UnknownObject,
     WaveFileUnreadable,
     WaveFormatError,
@@ -304,6 +305,20 @@ class TestStreams:
         assert 4000 < np.sqrt(np.mean(samples[8000:16_000] ** 2)) < 7000
         assert call.ask(c.StreamStatistics(2))["rx"]["packets"] > 70
         assert {event.stream for event in call.told(c.FirstPacketReceived)} == {1, 2}
+
+    def test_a_digit_is_told_to_the_other_side(self, call):
+        remote = call.ask(c.OpenTransport(3, "127.0.0.1", PORTS))
+        local = call.ask(c.OpenTransport(4, "127.0.0.1", PORTS))
+        for id, address in ((3, local), (4, remote)):
+            config = StreamConfig("127.0.0.1", address.rtp_port, "PCMU", 0, RATE, telephone_event_type=101)
+            call.ask(c.StartStream(1, id, stream=id, transport=id, config=config))
+        call.ask(c.SendDTMF(3, "*"))
+        call.tick(20)
+        assert call.told(c.DTMFReceived) == [c.DTMFReceived(4, "*")]
+        with pytest.raises(StreamError, match="no DTMF digit"):
+            call.ask(c.SendDTMF(3, "x"))
+        with pytest.raises(StreamError, match="not agreed"):
+            call.ask(c.SendDTMF(1, "1"))
 
     def test_silence_of_the_network_is_told(self, call):
         call.post(c.CloseTransport(1))

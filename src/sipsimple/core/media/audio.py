@@ -14,13 +14,11 @@ from sipsimple.core.media.ports import SlotOwner
 from sipsimple.core.media.rtp import RTPTransport
 from sipsimple.core.notices import post
 from sipsimple.media import commands
+from sipsimple.media.dtmf import DIGIT_SECONDS, DIGITS, MAX_QUEUED_DIGITS
 from sipsimple.media.stream import StreamConfig
 from sipsimple.sip.errors import PJSIPError, SDPNegotiationError, SIPCoreError
 from sipsimple.sip.sdp import SDPMediaStream, SDPSession
 
-DIGITS: Final = "0123456789*#ABCD"
-MAX_QUEUED_DIGITS: Final = 32
-DIGIT_SECONDS: Final = 0.25  # a digit of 200 ms and the pause after it
 STATISTICS_TIMEOUT: Final = 0.5
 
 

@@ -7,10 +7,11 @@ import gc
 
 import pytest
 
-from sipsimple.core.media.audio import MAX_QUEUED_DIGITS, AudioTransport
+from sipsimple.core.media.audio import AudioTransport
 from sipsimple.core.media.client import MediaClient
 from sipsimple.core.media.rtp import RTPTransport, default_address
 from sipsimple.media import commands
+from sipsimple.media.dtmf import MAX_QUEUED_DIGITS
 from sipsimple.media.errors import CodecUnavailable, PortsExhausted
 from sipsimple.sip.errors import PJSIPError, SIPCoreError
 from sipsimple.sip.sdp import SDPAttribute, SDPMediaStream, SDPSession
