@@ -1,0 +1,73 @@
+"""The demonstration itself: two processes register, call each other, and the recording is what was played."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sipsimple.cli.demo.verdict import MIN_CORRELATION, compare_files
+from tests.api.test_cli import SPEECH
+from tests.support.programs import Program
+
+COMMAND = (sys.executable, "-m", "sipsimple.cli", "demo")
+LIMIT = 30.0
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    """The environment of somebody who has nothing yet."""
+    empty = tmp_path / "home"
+    empty.mkdir()
+    return {"HOME": str(empty), "XDG_CONFIG_HOME": str(empty / ".config")}
+
+
+async def test_the_recording_is_what_was_played(tmp_path, home, nothing_left):
+    output = tmp_path / "out"
+    began = time.monotonic()
+    async with Program(*COMMAND, "--output", output, environment=home) as demo:
+        assert await demo.ended(2 * LIMIT) == 0, demo.output
+    assert time.monotonic() - began < LIMIT
+    verdict = compare_files(SPEECH, output / "recording.wav")
+    assert verdict.correlation >= MIN_CORRELATION
+    assert verdict.passed
+    shown = "\n".join(demo.lines)
+    for label in (
+        "REGISTER",
+        "401 Unauthorized",
+        "INVITE (digest)",
+        "180 Ringing",
+        "audio, RTP, PCMU",
+        "BYE",
+        "PASSED",
+    ):
+        assert label in shown
+    page = (output / "report.html").read_text("utf-8")
+    for text in (
+        "Bob heard what Alice played",
+        "SIPSessionDidStart",
+        "SIPAccountRegistrationDidSucceed",
+        "Record-Route",
+    ):
+        assert text in page
+    assert os.listdir(home["HOME"]) == []
+
+
+async def test_disturbed_audio_fails_the_verdict(tmp_path, home):
+    output = tmp_path / "out"
+    async with Program(*COMMAND, "--output", output, "--disturb", environment=home) as demo:
+        assert await demo.ended(2 * LIMIT) == 1, demo.output
+    assert any("FAILED" in line for line in demo.lines)
+    assert "Bob did not hear what Alice played" in (output / "report.html").read_text("utf-8")
+
+
+async def test_ctrl_c_leaves_nobody_behind(tmp_path, home, nothing_left):
+    async with Program(*COMMAND, "--output", tmp_path / "out", environment=home) as demo:
+        await demo.line("audio, RTP", timeout=LIMIT)
+        demo.send_signal(signal.SIGINT)
+        assert await demo.ended(LIMIT) == 130, demo.output
+    assert not any("Traceback" in line for line in demo.lines)
