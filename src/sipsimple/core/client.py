@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sipsimple.core.stack import stack
@@ -67,10 +68,10 @@ class Client:
         """Forget the owner: whatever comes back is of no interest any more."""
         self._owner = None
 
-    def cancel(self) -> None:
+    def cancel(self, headers: Iterable[tuple[str, str]] = ()) -> None:
         """Withdraw an INVITE; the CANCEL waits for a provisional response (RFC 3261 9.1)."""
         if self.transaction is not None:
-            self._endpoint.cancel(self.transaction)
+            self._endpoint.cancel(self.transaction, headers)
 
     def _transmit(self) -> None:
         try:

@@ -9,7 +9,7 @@ Everything happens in the loop in which the endpoint was made; its methods are n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from sipsimple.sip.layer.reception import Reception
@@ -169,12 +169,15 @@ class Endpoint:
         self.statistics.requests_sent += 1
         self.transports.send(destination, data, self._count_failure)
 
-    def cancel(self, transaction: InviteClient) -> None:
-        """Cancel an INVITE as soon as a provisional response has come.
+    def cancel(self, transaction: InviteClient, headers: Iterable[tuple[str, str]] = ()) -> None:
+        """Cancel an INVITE as soon as a provisional response has come; the CANCEL gets these headers besides its own.
 
         The outcome is told as for any other response: 487, or the 2xx that was faster. Raises
         SIPCoreInvalidStateError when there is a final response already.
         """
+        way = way_of(transaction)
+        if isinstance(way, ClientWire):
+            way.cancel_headers = tuple(headers)
         transaction.cancel(self.now())
 
     def respond(self, transaction: ServerTransaction, response: Response) -> None:
@@ -225,7 +228,9 @@ class Endpoint:
         if "User-Agent" not in cancel.headers:
             cancel.headers.add("User-Agent", self.user_agent)
         way = way_of(invite)
-        if way is not None:
+        if isinstance(way, ClientWire):
+            for name, value in way.cancel_headers:
+                cancel.headers.add(name, value)
             wire = ClientWire(self, way.destination)
             self._start_client(NonInviteClient(cancel, wire, NOBODY, timing=self.timing), wire)
 

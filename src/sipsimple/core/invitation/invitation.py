@@ -301,7 +301,7 @@ class Invitation:
             self._bye(extra)
         elif isinstance(self._leg, OutgoingLeg):
             self._change("disconnecting", "local")
-            self._leg.cancel()
+            self._leg.cancel(extra)
 
     def _bye(self, extra: tuple[Any, ...] = ()) -> None:
         """Say BYE in the confirmed dialog; the answer to it ends everything."""

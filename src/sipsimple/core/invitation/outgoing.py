@@ -69,10 +69,11 @@ class OutgoingLeg:
         invitation._hop = self._client.destination
         self._client.send()
 
-    def cancel(self) -> None:
+    def cancel(self, extra: tuple[Any, ...] = ()) -> None:
+        """Withdraw it, and say in extra headers why."""
         self._cancelled = True
         if self._client is not None:
-            self._client.cancel()
+            self._client.cancel((header.name, header.body) for header in extra)
 
     def close(self) -> None:
         """The invitation is over. A 2xx that still comes is acknowledged and released."""

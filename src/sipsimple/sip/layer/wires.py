@@ -62,7 +62,11 @@ class _Encoded:
 class ClientWire(_Encoded):
     """From a client transaction to the next hop."""
 
-    __slots__ = ()
+    __slots__ = ("cancel_headers",)
+
+    def __init__(self, owner: WireOwner, destination: Destination) -> None:
+        super().__init__(owner, destination)
+        self.cancel_headers: tuple[tuple[str, str], ...] = ()
 
     def send(self, message: Request | Response) -> None:
         self.owner.statistics.requests_sent += 1
