@@ -54,11 +54,14 @@ class Resampler:
         signal[:, :past] = self._memory[rows]
         signal[:, past:] = frames
         self._memory[rows] = signal[:, size:]
-        width = past + self._chunk
-        chunks = np.lib.stride_tricks.sliding_window_view(signal, width, axis=1)[:, :: self._chunk]
+        # What `sliding_window_view` and `np.clip` do; those look at their arguments for longer than one stream's work.
+        width, item = past + self._chunk, signal.itemsize
+        strides = (signal.strides[0], self._chunk * item, item)
+        chunks: FloatArray = np.ndarray((count, size // self._chunk, width), np.float32, signal, 0, strides)
         output = chunks.reshape(-1, width) @ self._matrix
         np.rint(output, out=output)
-        np.clip(output, -32768, 32767, out=output)
+        np.minimum(output, 32767, out=output)
+        np.maximum(output, -32768, out=output)
         return output.astype(np.int16).reshape(count, -1)
 
 
