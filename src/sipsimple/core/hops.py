@@ -1,5 +1,5 @@
-"""Where the requests of a dialog go first (RFC 3261 12.2.1.1, RFC 5626 5.3), when no lookup is needed to know it, and
-where those of the other side come to.
+"""Where requests go first (RFC 3261 8.1.2, 12.2.1.1, RFC 5626 5.3), when no lookup is needed to know it, and where
+those of the other side come to.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from sipsimple.sip.dialog import Dialog
     from sipsimple.sip.message import Request
     from sipsimple.sip.transport import Destination
+
+
+def first_hop(route: Any, sender: Any, request_uri: Any) -> Destination:
+    """Where a request outside a dialog goes; raises SIPCoreError when the route is no address."""
+    return complete(destination_of(route), sender, request_uri, stack().identities)
 
 
 def next_hop(dialog: Dialog, before: Destination, sender: Any) -> Destination:

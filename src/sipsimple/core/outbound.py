@@ -1,7 +1,7 @@
 """Flows: the way by which a registrar reaches us, marked in the Contact, kept open, and missed when it ends (RFC 5626).
 
-Of RFC 5626 this is the user agent with one flow: instance-id and reg-id (4.2), keep-alives (4.4), and the notice of a
-lost flow (4.5); when to register anew is for others to decide.
+Of RFC 5626 this is the user agent with one flow: instance-id and reg-id (4.2), dialogs that stay on the flow (4.3),
+keep-alives (4.4), and the notice of a lost flow (4.5); when to register anew is for others to decide.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sipsimple.sip.lexer import split_list
 from sipsimple.sip.message import Response
 from sipsimple.sip.timers import Alarm
 from sipsimple.sip.transport import Address, Destination
+from sipsimple.sip.uri import SIPURI, FrozenSIPURI
 
 REG_ID: Final = "1"
 KEEP_ALIVE_STREAM: Final = (95.0, 120.0)
@@ -34,6 +35,16 @@ def marked(contact: FrozenContactHeader, instance_id: str) -> FrozenContactHeade
     """The contact with what tells its flow from others: `+sip.instance` and `reg-id`."""
     parameters = {**contact.parameters, "+sip.instance": f'"<{instance_id}>"', "reg-id": REG_ID}
     return FrozenContactHeader(contact.uri, contact.display_name, frozendict(parameters))
+
+
+def on_flow(contact: FrozenContactHeader, hop: Destination) -> FrozenContactHeader:
+    """The contact for a dialog with this first hop: with `ob` when it is a flow that the server has agreed to."""
+    uri = contact.uri
+    if uri is None or not any(flow.agreed and flow.destination == hop for flow in stack().flows):
+        return contact
+    written = SIPURI.new(uri)
+    written.parameters = {**uri.parameters, "ob": None}
+    return FrozenContactHeader(FrozenSIPURI.new(written), contact.display_name, contact.parameters)
 
 
 def seen_address(response: Response) -> Address | None:
@@ -67,8 +78,10 @@ class Flow:
         self._lost: Callable[[Exception], object] | None = lost
         self._endpoint = stack().endpoint
         flow_timer = _seconds(response.headers.get_all("Flow-Timer"))
+        self.agreed = "outbound" in _options(response.headers.get_all("Require"))
+        """Whether the server does RFC 5626 with us."""
         # Who does not know RFC 5626 may not answer a keep-alive, and is not to be taken for lost then.
-        self._answers = flow_timer is not None or "outbound" in _options(response.headers.get_all("Require"))
+        self._answers = self.agreed or flow_timer is not None
         self._interval = KEEP_ALIVE_STREAM
         if destination.transport == "udp":
             self._interval = KEEP_ALIVE_DATAGRAM

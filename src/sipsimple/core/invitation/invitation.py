@@ -14,12 +14,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from sipsimple.core.client import Client
-from sipsimple.core.composing import checked_extra, destination_of, response_to, tagged, token
-from sipsimple.core.hops import next_hop
+from sipsimple.core.composing import checked_extra, response_to, tagged, token
+from sipsimple.core.hops import first_hop, next_hop
 from sipsimple.core.invitation.incoming import IncomingLeg
 from sipsimple.core.invitation.outgoing import OutgoingLeg
 from sipsimple.core.invitation.proposals import ReceivedProposal, SentProposal
 from sipsimple.core.notices import post
+from sipsimple.core.outbound import on_flow
 from sipsimple.core.readonly import ReadOnly
 from sipsimple.core.stack import stack
 from sipsimple.loop import bound_loop, run_in_loop
@@ -236,7 +237,10 @@ class Invitation:
     def _send_invite(self, offer: FrozenSDPSession, extra: tuple[Any, ...], timeout: float | None) -> None:
         route = self._route_header
         assert route is not None
-        self._hop = destination_of(route.uri)
+        assert self._from_header is not None
+        assert self._to_header is not None
+        self._hop = first_hop(route.uri, self._from_header.uri, self._to_header.uri)
+        self._keep_on_flow()
         self._transport = self._hop.transport
         self._negotiator.set_local_offer(offer)
         leg = self._leg = OutgoingLeg(self)
@@ -267,6 +271,7 @@ class Invitation:
     def _send_response(
         self, code: int, reason: str | None, local_sdp: FrozenSDPSession | None, extra: tuple[Any, ...]
     ) -> None:
+        self._keep_on_flow()
         if isinstance(self._proposal, ReceivedProposal):
             self._proposal.respond(code, reason, local_sdp, extra)
         elif isinstance(self._leg, IncomingLeg) and self._state in ("incoming", "early"):
@@ -281,6 +286,7 @@ class Invitation:
             active = self._negotiator.active_local
             assert active is not None
             offer = FrozenSDPSession.new(next_version(active))
+        self._keep_on_flow()
         proposal = self._proposal = SentProposal(self)
         try:
             proposal.send(offer, self._local_contact_header, extra)
@@ -310,6 +316,11 @@ class Invitation:
         if self._state != "disconnecting":
             self._change("disconnecting", "local", bye)
         Client(stack().endpoint, bye, self._next_hop(), _Goodbye(self), self._authenticator, self._credentials).send()
+
+    def _keep_on_flow(self) -> None:
+        """Have the other side reach us by the connection of our registration, when the dialog came about by it."""
+        if self._local_contact_header is not None and self._hop is not None:
+            self._local_contact_header = on_flow(self._local_contact_header, self._hop)
 
     def _next_hop(self) -> Destination:
         """Where requests of the dialog go."""

@@ -66,7 +66,6 @@ class OutgoingLeg:
         self._client = Client(
             self._endpoint, self.request, invitation._hop, self, invitation._authenticator, invitation.credentials
         )
-        invitation._hop = self._client.destination
         self._client.send()
 
     def cancel(self, extra: tuple[Any, ...] = ()) -> None:
