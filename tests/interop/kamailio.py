@@ -1,10 +1,15 @@
-"""Kamailio as registrar and proxy: digest authentication, bindings in memory, Record-Route, UDP and TCP on one port."""
+"""Kamailio as registrar and proxy: digest authentication, bindings in memory, Record-Route, UDP and TCP on one port.
+
+With a certificate it listens for TLS on the next port, and takes part in RFC 5626.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 from typing import Final, Self
+
+import pytest
 
 from tests.support.ports import free_port
 from tests.support.programs import Program, need
@@ -38,7 +43,7 @@ loadmodule "xlog.so"
 loadmodule "usrloc.so"
 loadmodule "registrar.so"
 loadmodule "auth.so"
-
+{secure}
 modparam("usrloc", "db_mode", 0)
 modparam("registrar", "min_expires", {min_expires})
 modparam("registrar", "default_expires", 600)
@@ -76,6 +81,9 @@ request_route {{
             www_challenge("$td", "1");
             exit;
         }}
+#!ifdef FLOWS
+        fix_nated_register();
+#!endif
         save("location");
         xlog("L_NOTICE", "saved $fU by $pr expires=$hdr(Expires) contact=$ct\\n");
         exit;
@@ -98,21 +106,54 @@ request_route {{
 }}
 """
 
+SECURE: Final = """
+#!define FLOWS
+enable_tls=yes
+listen=tls:127.0.0.1:{port}
+loadmodule "tls.so"
+loadmodule "stun.so"
+loadmodule "path.so"
+loadmodule "outbound.so"
+loadmodule "nathelper.so"
+modparam("nathelper|registrar", "received_avp", "$avp(received)")
+modparam("tls", "certificate", "{certificate}")
+modparam("tls", "private_key", "{certificate}")
+modparam("tls", "tls_method", "TLSv1.2+")
+modparam("registrar", "outbound_mode", 1)
+modparam("registrar", "flow_timer", {flow_timer})
+"""
+
 
 class Kamailio:
     """A running Kamailio; every user of every domain has the same `password`."""
 
     password = PASSWORD
 
-    def __init__(self, directory: Path, *, min_expires: int = 1) -> None:
-        self.port = free_port()
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int | None = None,
+        min_expires: int = 1,
+        certificate: str | None = None,
+        flow_timer: int = 20,
+    ) -> None:
+        self.port = port or free_port()
+        self.tls_port = self.port + 1
         directory.mkdir(exist_ok=True)
         config = directory / "kamailio.cfg"
         modules = ":".join(path for path in MODULES.split(":") if Path(path).is_dir())
-        config.write_text(CONFIG.format(port=self.port, modules=modules, password=PASSWORD, min_expires=min_expires))
+        secure = ""
+        if certificate is not None:
+            if not any(Path(path, "outbound.so").exists() for path in modules.split(":")):
+                pytest.skip("apt-get install kamailio-tls-modules kamailio-outbound-modules")
+            secure = SECURE.format(port=self.tls_port, certificate=certificate, flow_timer=flow_timer)
+        config.write_text(
+            CONFIG.format(port=self.port, modules=modules, password=PASSWORD, min_expires=min_expires, secure=secure)
+        )
         self.program = Program(
             need("kamailio", "kamailio"),
-            *("-f", config, "-DD", "-E", "-m", "16", "-M", "4", "-Y", directory, "-w", directory),
+            *("-f", config, "-DD", "-E", "-m", "64", "-M", "4", "-Y", directory, "-w", directory),
         )
 
     async def __aenter__(self) -> Self:

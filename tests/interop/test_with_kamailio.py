@@ -195,7 +195,7 @@ def command(home: Path, kamailio: Kamailio, user: str, *options: Any) -> Program
     config = home / "carol.config"
     config.write_text(f"Accounts:\n  {user}@{DOMAIN}:\n    enabled = True\n    password = {kamailio.password}\n")
     return Program(
-        Path(sys.executable).parent / "sipsimple",
+        *(sys.executable, "-m", "sipsimple.cli"),
         *("call", f"sip:alice@{DOMAIN}", "--account", f"{user}@{DOMAIN}", "--proxy", kamailio.proxy("udp")),
         *options,
         environment={"SIPSIMPLE_CONFIG": str(config), "HOME": str(home), "COLUMNS": "200"},

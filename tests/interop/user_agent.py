@@ -139,9 +139,15 @@ def observed(observer: Any, name: Any = None) -> Iterator[None]:
 
 @asynccontextmanager
 async def user_agent(
-    user: str = "alice", domain: str = "127.0.0.1", account: Mapping[str, Any] | None = None
+    user: str = "alice",
+    domain: str = "127.0.0.1",
+    account: Mapping[str, Any] | None = None,
+    general: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[UserAgent]:
-    """Run a user agent on loopback, and look that nothing is left of it; `account` are settings of its account."""
+    """Run a user agent on loopback, and look that nothing is left of it.
+
+    `account` are settings of its account, `general` those that belong to none.
+    """
     name = f"{user}@{domain}"
     settings = {
         "SIPSimpleSettings": {
@@ -150,6 +156,7 @@ async def user_agent(
             "audio": {"input_device": None, "output_device": None, "alert_device": None},
             "sip": {"transport_list": ["udp", "tcp"]},
             "rtp": {"port_range": "40000-44000"},
+            **(general or {}),
         },
         "Accounts": {name: {"enabled": "true", "registration": {"enabled": "false"}, **(account or {})}},
     }
@@ -165,9 +172,8 @@ class VoiceServer:
     """`sipsimple answer` in a process of its own."""
 
     def __init__(self, home: Path, *options: str | Path) -> None:
-        command = Path(sys.executable).parent / "sipsimple"
         self.program = Program(
-            command,
+            *(sys.executable, "-m", "sipsimple.cli"),
             *("answer", "--bind", "127.0.0.1", "--udp-port", "0", "--tcp-port", "0"),
             *options,
             environment={"SIPSIMPLE_CONFIG": str(home / "config"), "HOME": str(home), "COLUMNS": "200"},
