@@ -26,6 +26,7 @@ from sipsimple.cli.trace import tracing
 from sipsimple.core import SIPCoreError
 from sipsimple.loop import TaskOwner
 from sipsimple.notification import IObserver, Notification, NotificationCenter
+from sipsimple.sip.transport.address import uri_host
 
 FIRST_RTP_PORT: Final = 50000
 LAST_PORT: Final = 65535
@@ -120,7 +121,8 @@ def _configuration(options: AnswerOptions) -> Snapshot:
 def _print_ready(engine: Any) -> None:
     """Tell whoever started us that calls are answered, and where."""
     ports = (("udp", engine.udp_port), ("tcp", engine.tcp_port))
-    listening = [f"{transport}:{engine.ip_address}:{port}" for transport, port in ports if port]
+    address = uri_host(engine.ip_address)
+    listening = [f"{transport}:{address}:{port}" for transport, port in ports if port]
     sys.stdout.write(f"ready {' '.join(listening)}\n")
     sys.stdout.flush()
 

@@ -78,13 +78,18 @@ TraceOption = Annotated[
 ]
 BindOption = Annotated[str | None, typer.Option("--bind", metavar="IP", help="The local address; else any.")]
 CodecOption = Annotated[
-    list[str] | None, typer.Option("--codec", metavar="NAME", help="A codec to offer, first choice first; repeatable.")
+    list[str] | None,
+    typer.Option("--codec", metavar="NAME", help="A codec to offer, first choice first; repeatable, or with commas."),
 ]
 JSONOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 ProxyOption = Annotated[
     str | None, typer.Option(metavar="HOST[:PORT][;transport=NAME]", help="Send everything by this proxy.")
 ]
 MODES = ("echo", "conference", "play", "record", "reject")
+
+
+def _codecs(names: list[str] | None) -> list[str]:
+    return [name.strip() for item in names or () for name in item.split(",")]
 
 
 @app.command()
@@ -146,7 +151,7 @@ def call(
                 record=record,
                 duration=duration,
                 timeout=timeout,
-                codecs=codec or [],
+                codecs=_codecs(codec),
                 bind=bind,
                 trace=parse_kinds(trace),
                 json=json,
@@ -194,7 +199,7 @@ def answer(
                 directory=directory,
                 max_calls=max_calls,
                 reject_code=reject_code,
-                codecs=codec or [],
+                codecs=_codecs(codec),
                 rtp_ports=rtp_ports,
                 trace=parse_kinds(trace),
                 verbose=verbose,
