@@ -12,7 +12,6 @@ import pytest
 
 from sipsimple.core import Engine
 from sipsimple.loop import unbind_loop
-from tests.interop.baresip import Baresip
 from tests.interop.kamailio import Kamailio
 from tests.interop.test_with_kamailio import registered_baresip
 from tests.interop.user_agent import UserAgent, user_agent
@@ -74,7 +73,27 @@ async def test_an_account_registers_over_tls_with_a_flow(
     await proxy.program.line("saved alice by tls expires=0")
 
 
-async def test_calls_stay_on_the_connection_of_the_registration(
+async def test_a_call_stays_on_the_connection_of_the_registration(
+    nothing_left: None, tmp_path: Path, proxy: Kamailio, authority: Authority
+) -> None:
+    """Kamailio marks its Record-Route with our flow, so the BYE of the other side comes by it too."""
+    async with (
+        registered_baresip(tmp_path / "bob", proxy, "udp") as bob,
+        customer(proxy, authority) as alice,
+    ):
+        await registered(alice)
+        session = await alice.call(f"sip:bob@{DOMAIN}")
+        assert session.transport == "tls"
+        await bob.hang_up()
+        await alice.record.until(session, "SIPSessionDidEnd")
+        assert connections() == 1
+        assert {message.transport for message in alice.trace.messages} == {"tls"}
+        (invite,) = alice.trace.sent("INVITE")[1:]
+        assert ";ob>" in invite.headers("Contact")[0]
+    assert (proxy.loose_routed("ACK"), proxy.loose_routed("BYE")) == (1, 1)
+
+
+async def test_a_call_arrives_by_the_connection_of_the_registration(
     nothing_left: None, tmp_path: Path, proxy: Kamailio, authority: Authority
 ) -> None:
     async with (
@@ -82,24 +101,14 @@ async def test_calls_stay_on_the_connection_of_the_registration(
         customer(proxy, authority) as alice,
     ):
         await registered(alice)
-        await called_by(bob, alice)
-        session = await alice.call(f"sip:bob@{DOMAIN}")
+        answering = asyncio.create_task(alice.answer())
+        await bob.dial(f"sip:alice@{DOMAIN}")
+        session = await answering
         assert session.transport == "tls"
-        await bob.hang_up()
-        await alice.record.until(session, "SIPSessionDidEnd")
-        assert connections() == 1
-        assert {message.transport for message in alice.trace.messages} == {"tls"}
-    assert (proxy.loose_routed("ACK"), proxy.loose_routed("BYE")) == (2, 2)
-
-
-async def called_by(bob: Baresip, alice: UserAgent) -> None:
-    """A call that the caller ends."""
-    answering = asyncio.create_task(alice.answer())
-    await bob.dial(f"sip:alice@{DOMAIN}")
-    session = await answering
-    await bob.event("CALL_ESTABLISHED")
-    await bob.hang_up()
-    await alice.record.until(session, "SIPSessionDidEnd")
+        (invite,) = [message for message in alice.trace.messages if message.method == "INVITE"]
+        assert invite.peer == ("127.0.0.1", proxy.tls_port)
+        await session.end()
+        await bob.event("CALL_CLOSED")
 
 
 async def test_a_proxy_that_comes_back_is_registered_with_again(

@@ -88,7 +88,7 @@ class UserAgent:
             if proxy is None
             else SIPURI(host=proxy.host, port=proxy.port, parameters={"transport": proxy.transport})
         )
-        routes = await DNSLookup().lookup_sip_proxy(hop, ["udp", "tcp"])
+        routes = await DNSLookup().lookup_sip_proxy(hop, ["udp", "tcp", "tls"])
         if codecs is not None:
             self.account.rtp.audio_codec_list = codecs
         return await self.connect(target, routes, timeout)
