@@ -40,7 +40,7 @@ def marked(contact: FrozenContactHeader, instance_id: str) -> FrozenContactHeade
 def on_flow(contact: FrozenContactHeader, hop: Destination) -> FrozenContactHeader:
     """The contact for a dialog with this first hop: with `ob` when it is a flow that the server has agreed to."""
     uri = contact.uri
-    if uri is None or not any(flow.agreed and flow.destination == hop for flow in stack().flows):
+    if uri is None or not any(flow.agreed for flow in stack().flows.get(hop, ())):
         return contact
     written = SIPURI.new(uri)
     written.parameters = {**uri.parameters, "ob": None}
@@ -88,13 +88,17 @@ class Flow:
         elif flow_timer is not None:
             shortest, longest = FLOW_TIMER_SHARE
             self._interval = shortest * flow_timer, longest * flow_timer
-        stack().flows.add(self)
+        self._table = stack().flows
+        self._table.setdefault(destination, set()).add(self)
         self._alarm = self._arm() if destination.transport != "udp" or _translated(response) else None
 
     def close(self) -> None:
         """Neither keep it open nor miss it any more; idempotent."""
         self._lost = None
-        stack().flows.discard(self)
+        same_way = self._table.get(self.destination, set())
+        same_way.discard(self)
+        if not same_way:
+            self._table.pop(self.destination, None)
         if self._alarm is not None:
             self._endpoint.cancel_alarm(self._alarm)
             self._alarm = None
@@ -124,7 +128,7 @@ class Flow:
 
 def connection_lost(destination: Destination, error: Exception) -> None:
     """Tell the flows that were on a connection of its end."""
-    for flow in [flow for flow in stack().flows if flow.destination == destination]:
+    for flow in list(stack().flows.get(destination, ())):
         flow.ended(error)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sipsimple.sip.endpoint import Endpoint
 from sipsimple.sip.errors import SIPCoreError
-from sipsimple.sip.transport import Identity
+from sipsimple.sip.transport import Destination, Identity
 
 if TYPE_CHECKING:
     from sipsimple.core.outbound import Flow
@@ -26,8 +26,8 @@ class Stack:
     ignore_missing_ack: bool = False
     identities: dict[str, Identity] = field(default_factory=dict)
     """As whom an account, by its address of record, connects over TLS."""
-    flows: set[Flow] = field(default_factory=set)
-    """What registrations were made over."""
+    flows: dict[Destination, set[Flow]] = field(default_factory=dict)
+    """What registrations were made over, by where it leads."""
 
 
 class _Running:

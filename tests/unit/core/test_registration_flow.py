@@ -8,10 +8,25 @@ from typing import Any
 
 import pytest
 
-from sipsimple.core import SIPURI, ContactHeader, Engine, FromHeader, Registration, RouteHeader, outbound
+from sipsimple.core import (
+    SIPURI,
+    ContactHeader,
+    Engine,
+    FromHeader,
+    Invitation,
+    Registration,
+    RouteHeader,
+    SDPConnection,
+    SDPMediaStream,
+    SDPSession,
+    SIPCoreError,
+    ToHeader,
+    outbound,
+)
+from sipsimple.core import Request as CoreRequest
 from sipsimple.notification import NotificationCenter
 from sipsimple.sip.message import Request, Response
-from sipsimple.sip.transport import Destination, pool, stream
+from sipsimple.sip.transport import Destination, MessageTooLarge, pool, stream
 from tests.unit.sip.endpoint_kit import Peer, until
 
 LIMIT = 5.0
@@ -245,3 +260,51 @@ async def test_a_nat_is_kept_open_over_udp(registration, server, monkeypatch):
     server.reply = translated
     await registered(registration, server, "udp")
     await until(lambda: server.endpoint.statistics.keep_alives >= 2)
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+async def test_calls_by_a_flow_ask_the_proxy_to_stay_on_it(registration, server, agreed):
+    """RFC 5626 4.3: `ob` in the Contact, when the registrar has agreed to outbound."""
+    server.reply = lambda request: accepted(request, **({"Require": "outbound"} if agreed else {}))
+    await registered(registration, server)
+    server.reply = lambda request: answer(request, 486) if request.method == "INVITE" else None
+    for transport in ("tcp", "udp"):
+        await refused_call(server, transport)
+    by_flow, elsewhere = [request for request in server.requests if request.method == "INVITE"]
+    assert (";ob>" in by_flow.headers.get("Contact")) is agreed
+    assert ";ob" not in elsewhere.headers.get("Contact")
+
+
+async def refused_call(server: Server, transport: str, user: str = "bob") -> Any:
+    """The data of the end of a call."""
+    contact, route = where(server, transport)
+    invitation = Invitation()
+    media = SDPMediaStream("audio", 40000, "RTP/AVP", formats=["0"])
+    description = SDPSession("127.0.0.1", connection=SDPConnection("127.0.0.1"), media=[media])
+    waiting = asyncio.create_task(
+        NotificationCenter().wait(
+            "SIPInvitationChangedState", invitation, LIMIT, lambda n: n.data.state == "disconnected"
+        )
+    )
+    await asyncio.sleep(0)
+    alice, callee = SIPURI("example.org", "alice"), SIPURI("example.org", user)
+    invitation.send_invite(FromHeader(alice), ToHeader(callee), route, contact, description)
+    return (await waiting).data
+
+
+async def test_what_is_too_large_for_udp_fails_with_its_size(server):
+    engine = Engine()
+    await engine.set_tcp_port(None)
+    told = await refused_call(server, "udp", user="x" * 1300)
+    assert "the limit is 1300: let TCP listen too" in told.disconnect_reason
+    _, route = where(server, "udp")
+    uri = SIPURI("example.org", "alice")
+    text = b"x" * 1300
+    request = CoreRequest("MESSAGE", FromHeader(uri), ToHeader(uri), uri, route, content_type="text/plain", body=text)
+    with pytest.raises(SIPCoreError) as caught:
+        await request.send(timeout=LIMIT)
+    error = caught.value.__cause__
+    assert isinstance(error, MessageTooLarge)
+    assert error.limit == 1300 < error.size
+    assert str(error) in str(caught.value)
+    assert server.requests == []
