@@ -31,6 +31,7 @@ __all__ = [
     "frozenlist",
     "integer",
     "mapping",
+    "replaced",
     "text",
     "text_or_none",
     "thaw",
@@ -39,6 +40,7 @@ __all__ = [
 
 K = TypeVar("K")
 V_co = TypeVar("V_co", covariant=True)
+F = TypeVar("F", bound="Frozen")
 T_co = TypeVar("T_co", covariant=True)
 
 Rule = Callable[[str, Any, bool], Any]
@@ -147,6 +149,8 @@ class Twin:
 
     _rules: ClassVar[dict[str, Rule]] = {}
     _compared: ClassVar[tuple[str, ...]] = ()
+    # The fields that hold lists with a rule for their members. A mutable owner's list is changed past the rule.
+    _lists: ClassVar[tuple[str, ...]] = ()
     _family: ClassVar[type]
 
     normal_type: ClassVar[type[Any]]
@@ -204,7 +208,11 @@ class Mutable(Twin):
     @classmethod
     def _adopt(cls, values: dict[str, Any]) -> Self:
         self = object.__new__(cls)
-        self._fill(**{field: thaw(value) for field, value in values.items()})
+        held = vars(self)
+        for field, value in values.items():
+            held[field] = thaw(value)
+        for field in cls._lists:
+            held[field] = cls._rules[field](field, held[field], False)
         return self
 
     @classmethod
@@ -245,9 +253,10 @@ class Frozen(Twin):
     def new(cls, other: Any) -> Self:
         if isinstance(other, cls):
             return other
-        self = object.__new__(cls)
-        self._fill(**{field: freeze(value) for field, value in cls._values_of(other).items()})
-        return self
+        values = {field: freeze(value) for field, value in cls._values_of(other).items()}
+        for field in cls._lists:
+            values[field] = cls._rules[field](field, values[field], True)
+        return cls._adopt(values)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen: build a new one to change {name!r}")
@@ -308,9 +317,23 @@ def mapping(name: str, value: Any, frozen: bool) -> Mapping[str, Any]:
 
 EMPTY: Final[frozendict[str, Any]] = frozendict()
 
+# What is neither frozen nor thawed, and most fields are.
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
+
+
+def replaced(value: F, **fields: Any) -> F:
+    """Return the value with other fields, which are frozen and are checked; the rest is shared."""
+    held, rules = vars(value), value._rules
+    values = {field: held[field] for field in rules}
+    for field, new in fields.items():
+        values[field] = rules[field](field, new, True)
+    return type(value)._adopt(values)
+
 
 def freeze(value: Any) -> Any:
     """Return the frozen form of a value of any depth."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Twin):
         return value.frozen_type.new(value)
     if isinstance(value, dict):
@@ -322,6 +345,8 @@ def freeze(value: Any) -> Any:
 
 def thaw(value: Any) -> Any:
     """Return a mutable copy of a value of any depth."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Twin):
         return value.normal_type.new(value)
     if isinstance(value, (dict, frozendict)):

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from sipsimple.sip.errors import SDPNegotiationError, SIPCoreInvalidStateError
+from sipsimple.sip.frozen import frozenlist, replaced
 from sipsimple.sip.sdp import (
+    FrozenSDPAttribute,
+    FrozenSDPMediaStream,
     FrozenSDPSession,
-    SDPAttribute,
     SDPMediaStream,
     SDPSession,
 )
@@ -70,27 +72,29 @@ def refuse(offer: BaseSDPMediaStream) -> SDPMediaStream:
 
 def answer_audio(
     offer: BaseSDPMediaStream, local: BaseSDPMediaStream, offered_direction: str | None = None
-) -> SDPMediaStream:
+) -> FrozenSDPMediaStream:
     """The section of an answer that accepts an RTP media with one codec and its telephone events.
 
     `local` lists all that we could do; its other attributes are kept. The codec is the offerer's favourite among ours,
     under the payload type of the offer. Raises SDPNegotiationError when there is no common codec.
     """
     agreement = agreed_codecs(local, offer)
-    answer = SDPMediaStream.new(local)
-    answer.port_count = 1
+    own = FrozenSDPMediaStream.new(local)
     codecs = [_renumbered(agreement.receive, agreement.send)]
     if agreement.receive_event and agreement.send_event:
         codecs.append(_renumbered(agreement.receive_event, agreement.send_event))
-    answer.formats = [str(codec.payload_type) for codec in codecs]
-    about_codecs = [attribute.name in ("rtpmap", "fmtp") for attribute in answer.attributes]
+    about_codecs = [attribute.name in ("rtpmap", "fmtp") for attribute in own.attributes]
     place = about_codecs.index(True) if any(about_codecs) else 0
-    kept = [attribute for attribute, drop in zip(answer.attributes, about_codecs, strict=True) if not drop]
-    described = [SDPAttribute("rtpmap", codec.rtpmap) for codec in codecs]
-    described += [SDPAttribute("fmtp", f"{codec.payload_type} {codec.fmtp}") for codec in codecs if codec.fmtp]
-    answer.attributes[:] = kept[:place] + described + kept[place:]
-    _limit_direction(answer, offered_direction or offer.direction)
-    return answer
+    kept = [attribute for attribute, drop in zip(own.attributes, about_codecs, strict=True) if not drop]
+    described = [FrozenSDPAttribute("rtpmap", codec.rtpmap) for codec in codecs]
+    described += [FrozenSDPAttribute("fmtp", f"{codec.payload_type} {codec.fmtp}") for codec in codecs if codec.fmtp]
+    answer = replaced(
+        own,
+        port_count=1,
+        formats=frozenlist([str(codec.payload_type) for codec in codecs]),
+        attributes=frozenlist(kept[:place] + described + kept[place:]),
+    )
+    return _limit_direction(answer, offered_direction or offer.direction)
 
 
 def make_answer(offer: BaseSDPSession, local: BaseSDPSession) -> FrozenSDPSession:
@@ -100,9 +104,8 @@ def make_answer(offer: BaseSDPSession, local: BaseSDPSession) -> FrozenSDPSessio
     when an accepted RTP media has no common codec.
     """
     _check_sections(offer, local)
-    answer = SDPSession.new(local)
-    answer.media = [_answer_media(offer, local, index) for index in range(len(offer.media))]
-    return FrozenSDPSession.new(answer)
+    own = FrozenSDPSession.new(local)
+    return replaced(own, media=frozenlist([_answer_media(offer, own, index) for index in range(len(offer.media))]))
 
 
 def next_version(session: BaseSDPSession) -> SDPSession:
@@ -114,14 +117,10 @@ def next_version(session: BaseSDPSession) -> SDPSession:
 
 def normalise(local: BaseSDPSession, remote: BaseSDPSession) -> tuple[FrozenSDPSession, FrozenSDPSession]:
     """Both descriptions with as many media as the shorter has, and port 0 on both where one refused."""
-    pair = SDPSession.new(local), SDPSession.new(remote)
-    shared = min(len(session.media) for session in pair)
-    for session in pair:
-        del session.media[shared:]
-    for ours, theirs in zip(pair[0].media, pair[1].media, strict=True):
-        if not ours.port or not theirs.port:
-            ours.port = theirs.port = 0
-    return FrozenSDPSession.new(pair[0]), FrozenSDPSession.new(pair[1])
+    pair = FrozenSDPSession.new(local), FrozenSDPSession.new(remote)
+    shared = list(zip(pair[0].media, pair[1].media, strict=False))
+    ports = [bool(ours.port and theirs.port) for ours, theirs in shared]
+    return _with_media(pair[0], ports), _with_media(pair[1], ports)
 
 
 class Negotiator:
@@ -205,39 +204,52 @@ def _is_rtp(media: BaseSDPMediaStream) -> bool:
     return "RTP/" in media.transport.upper()
 
 
-def _limit_direction(media: SDPMediaStream, remote: str) -> None:
-    """Make the direction of our media fit that of the remote; a new attribute goes last."""
+def _with_media(session: FrozenSDPSession, used: list[bool]) -> FrozenSDPSession:
+    """The description with as many media, those that are not used with port 0."""
+    media = session.media
+    if len(media) == len(used) and all(use or not section.port for section, use in zip(media, used, strict=True)):
+        return session
+    sections = [section if use else _without_port(section) for section, use in zip(media, used, strict=False)]
+    return replaced(session, media=frozenlist(sections))
+
+
+def _without_port(media: FrozenSDPMediaStream) -> FrozenSDPMediaStream:
+    return replaced(media, port=0) if media.port else media
+
+
+def _limit_direction(media: FrozenSDPMediaStream, remote: str) -> FrozenSDPMediaStream:
+    """The media with a direction that fits that of the remote; a new attribute goes last."""
     direction = intersect_direction(media.direction, remote)
-    if direction != media.direction:
-        media.attributes[:] = [attribute for attribute in media.attributes if attribute.name not in DIRECTIONS]
-        media.attributes.append(SDPAttribute(direction, ""))
+    if direction == media.direction:
+        return media
+    others = [attribute for attribute in media.attributes if attribute.name not in DIRECTIONS]
+    return replaced(media, attributes=frozenlist([*others, FrozenSDPAttribute(direction, "")]))
 
 
-def _answer_media(offer: BaseSDPSession, local: BaseSDPSession, index: int) -> SDPMediaStream:
+def _answer_media(offer: BaseSDPSession, local: FrozenSDPSession, index: int) -> FrozenSDPMediaStream:
     offered, own = offer.media[index], local.media[index]
     if not offered.port or not own.port:
-        return refuse(offered)
+        return _without_port(FrozenSDPMediaStream.new(offered))
     if _is_rtp(offered):
         return answer_audio(offered, own, direction_of(offer, index))
-    answer = SDPMediaStream.new(own)
-    _limit_direction(answer, direction_of(offer, index))
-    return answer
+    return _limit_direction(own, direction_of(offer, index))
 
 
 def _answered_offer(offer: FrozenSDPSession, answer: BaseSDPSession) -> FrozenSDPSession:
     """Our offer with the directions that the answer leaves of it. Raises SDPNegotiationError."""
     _check_sections(offer, answer)
-    local = SDPSession.new(offer)
-    for index, (own, theirs) in enumerate(zip(local.media, answer.media, strict=True)):
+    media = []
+    for index, (own, theirs) in enumerate(zip(offer.media, answer.media, strict=True)):
         if not theirs.port:
+            media.append(own)
             continue
         if not own.port:
             raise SDPNegotiationError(f"the answer accepts {own.media} in section {index}, which was not offered")
         if _is_rtp(own):
             # RFC 3264 6.1 lets an answer add formats of its own, but one of ours has to be among them.
             agreed_codecs(own, theirs)
-        _limit_direction(own, direction_of(answer, index))
-    return FrozenSDPSession.new(local)
+        media.append(_limit_direction(own, direction_of(answer, index)))
+    return replaced(offer, media=frozenlist(media))
 
 
 def _check_sections(offer: BaseSDPSession, answer: BaseSDPSession) -> None:

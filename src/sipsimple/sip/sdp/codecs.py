@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from sipsimple.sip.errors import SDPNegotiationError
@@ -12,6 +13,8 @@ from sipsimple.sip.sdp.session import BaseSDPMediaStream
 __all__ = ["Agreement", "Codec", "agreed_codecs", "codecs_of"]
 
 TELEPHONE_EVENT: Final = "telephone-event"
+MAX_REMEMBERED: Final = 128
+"""Lists of codecs that are known without being read again; each is bounded as a media section is."""
 
 # RFC 3551 6, tables 4 and 5: what a payload type means without an rtpmap. Name, clock rate, channels.
 STATIC_TYPES: Final = {
@@ -98,12 +101,17 @@ def codecs_of(media: BaseSDPMediaStream) -> list[Codec]:
 
     A format is left out when nobody says what it means: no number, or dynamic and without a readable `rtpmap`.
     """
-    maps = {found[1]: found for found in map(_RTPMAP.fullmatch, media.attributes.getall("rtpmap")) if found}
-    parameters = {
-        found[1]: found[2].rstrip() for found in map(_FMTP.fullmatch, media.attributes.getall("fmtp")) if found
-    }
+    attributes = media.attributes
+    return list(_codecs(tuple(media.formats), tuple(attributes.getall("rtpmap")), tuple(attributes.getall("fmtp"))))
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
+def _codecs(formats: tuple[str, ...], rtpmaps: tuple[str, ...], fmtps: tuple[str, ...]) -> list[Codec]:
+    # A user agent lists the same few codecs in every call.
+    maps = {found[1]: found for found in map(_RTPMAP.fullmatch, rtpmaps) if found}
+    parameters = {found[1]: found[2].rstrip() for found in map(_FMTP.fullmatch, fmtps) if found}
     codecs = []
-    for format in media.formats:
+    for format in formats:
         if _PAYLOAD_TYPE.fullmatch(format) is None or int(format) > 127:
             continue
         if found := maps.get(format):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, Final
 
 from sipsimple.sip.frozen import Frozen, Mutable, Twin, frozenlist
@@ -70,6 +71,7 @@ class BaseSDPMediaStream(Twin):
         "attributes": attribute_list,
     }
     _compared = ("media", "port", "port_count", "transport", "formats", "connection", "attributes")
+    _lists = ("formats", "attributes")
 
     media: str
     port: int
@@ -158,6 +160,7 @@ class BaseSDPSession(Twin):
         *("id", "version", "user", "net_type", "address_type", "address", "name", "connection"),
         *("start_time", "stop_time", "attributes", "media"),
     )
+    _lists = ("attributes", "media")
 
     address: str
     id: int
@@ -218,8 +221,7 @@ class BaseSDPSession(Twin):
 
         Raises what the constructors raise when a list was filled with what does not belong there.
         """
-        frozen = FrozenSDPSession.new(self)
-        return "".join(f"{line}\r\n" for line in frozen._lines()).encode("utf-8", "surrogateescape")
+        return FrozenSDPSession.new(self)._encoded
 
     def __str__(self) -> str:
         return f'<{type(self).__name__} for "{self.address}": {", ".join(str(media) for media in self.media)}>'
@@ -246,6 +248,10 @@ class FrozenSDPSession(Frozen, BaseSDPSession, normal=SDPSession):
     attributes: FrozenAttributeList
     media: frozenlist[FrozenSDPMediaStream]
     connection: FrozenSDPConnection | None
+
+    @cached_property
+    def _encoded(self) -> bytes:
+        return "".join([f"{line}\r\n" for line in self._lines()]).encode("utf-8", "surrogateescape")
 
     @classmethod
     def parse(cls, data: bytes) -> FrozenSDPSession:
