@@ -35,7 +35,7 @@ class ClientOwner(Protocol):
 class Client:
     """One request on its way, repeated with credentials when the server or a proxy asks for them."""
 
-    __slots__ = ("_attempt", "_destination", "_endpoint", "_owner", "error", "request", "transaction")
+    __slots__ = ("_attempt", "_cancelled", "_destination", "_endpoint", "_owner", "error", "request", "transaction")
 
     def __init__(
         self,
@@ -47,10 +47,13 @@ class Client:
         credentials: Any,
     ) -> None:
         self._endpoint = endpoint
-        self._destination = complete(destination, request.from_.uri, request.uri, stack().identities)
+        if destination.peer is not None:
+            destination = complete(destination, request.from_.uri, request.uri, stack().identities)
+        self._destination = destination
         self._owner: ClientOwner | None = owner
         self._attempt = authenticator.begin(credentials)
         self.request = request
+        self._cancelled = False
         self.transaction: Any = None
         self.error: Exception | None = None
 
@@ -70,6 +73,7 @@ class Client:
 
     def cancel(self, headers: Iterable[tuple[str, str]] = ()) -> None:
         """Withdraw an INVITE; the CANCEL waits for a provisional response (RFC 3261 9.1)."""
+        self._cancelled = True
         if self.transaction is not None:
             self._endpoint.cancel(self.transaction, headers)
 
@@ -109,7 +113,7 @@ class Client:
         if response.code < 200:
             owner.on_provisional(self, response)
             return
-        if response.code in (401, 407):
+        if response.code in (401, 407) and not self._cancelled:
             headers = self._attempt.authorize(self.request, response)
             if headers is not None:
                 self._repeat(headers, owner)

@@ -15,7 +15,9 @@ from sipsimple.sip.transport.address import bare_host, is_ip_literal
 from sipsimple.sip.uri import SIPURI, FrozenSIPURI
 
 MAX_FORWARDS: Final = "70"
-ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, MESSAGE, SUBSCRIBE, NOTIFY, REFER"
+ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, MESSAGE, SUBSCRIBE, NOTIFY, REFER"
+SUPPORTED: Final = "100rel"
+"""Option tags that a Require may name."""
 ACCEPT: Final = "application/sdp"
 SDP_TYPE: Final = "application/sdp"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sipsimple.core.composing import ACCEPT, ALLOW, SDP_TYPE, response_to, token
+from sipsimple.core.composing import ACCEPT, ALLOW, SDP_TYPE, SUPPORTED, response_to, token
 from sipsimple.core.hops import own_contact
 from sipsimple.core.incoming_referral import IncomingReferral
 from sipsimple.core.incoming_request import IncomingRequest
@@ -22,10 +22,6 @@ from sipsimple.sip.uri import FrozenSIPURI
 
 if TYPE_CHECKING:
     from sipsimple.core.engine import Engine
-
-SUPPORTED: Final[frozenset[str]] = frozenset()
-"""Option tags that a `Require` may name."""
-
 
 MAX_EVENT_DIALOGS: Final = 10_000
 """Subscriptions and referrals, of ours and of others, at one time; more SUBSCRIBE and REFER are answered 503."""
@@ -236,7 +232,7 @@ class Router:
 
     @staticmethod
     def options_answer(request: Request) -> Response:
-        extra = [FrozenHeader("Allow", ALLOW), FrozenHeader("Accept", ACCEPT), FrozenHeader("Supported", "")]
+        extra = [FrozenHeader("Allow", ALLOW), FrozenHeader("Accept", ACCEPT), FrozenHeader("Supported", SUPPORTED)]
         return response_to(request, 200, to_tag=request.to.tag or token(), extra=extra)
 
     @staticmethod
@@ -267,7 +263,7 @@ def _refer_to(request: Request) -> FrozenSIPURI | None:
 def _examine(request: Request) -> tuple[Response | None, FrozenSDPSession | None]:
     """Why an INVITE has to be refused, or else its offer (None: the offer is ours to make)."""
     required = [tag.strip() for value in request.headers.get_all("Require") for tag in value.split(",")]
-    unsupported = [tag for tag in required if tag and tag.lower() not in SUPPORTED]
+    unsupported = [tag for tag in required if tag and tag.lower() not in SUPPORTED.split(", ")]
     if unsupported:
         extra = [FrozenHeader("Unsupported", ", ".join(unsupported))]
         return response_to(request, 420, to_tag=token(), extra=extra), None

@@ -1,24 +1,26 @@
-"""The called side of an INVITE: its responses, the 2xx that is sent until the ACK comes (RFC 3261 13.3)."""
+"""The called side of an INVITE: its responses, the 2xx that is sent until the ACK comes (RFC 3261 13.3, RFC 3262 3)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sipsimple.core.composing import ALLOW, SDP_TYPE, response_to
+from sipsimple.core.composing import ALLOW, SDP_TYPE, SUPPORTED, response_to
 from sipsimple.core.hops import own_contact
+from sipsimple.core.invitation.reliable import ReliableResponses
 from sipsimple.core.stack import stack
 from sipsimple.sip.acceptance import Acceptance
 from sipsimple.sip.dialog import Dialog
 from sipsimple.sip.errors import SDPNegotiationError, SIPCoreError
 from sipsimple.sip.headers import FrozenContactHeader, FrozenHeader
-from sipsimple.sip.message import Request
+from sipsimple.sip.message import Request, Response
+from sipsimple.sip.provisional import OPTION_TAG, has_option
 from sipsimple.sip.sdp import FrozenSDPSession
 from sipsimple.sip.status import sip_status_messages
 
 if TYPE_CHECKING:
     from sipsimple.core.invitation.invitation import Invitation
 
-_SESSION_HEADERS = (FrozenHeader("Allow", ALLOW), FrozenHeader("Supported", ""))
+_SESSION_HEADERS = (FrozenHeader("Allow", ALLOW), FrozenHeader("Supported", SUPPORTED))
 
 
 class IncomingLeg:
@@ -33,6 +35,10 @@ class IncomingLeg:
         self._acceptance: Any = None
         self._refusal: Any = None
         self._awaits_answer = False
+        self._dialog: Dialog | None = None
+        self._reliable: ReliableResponses | None = None
+        self._early_answer: FrozenSDPSession | None = None
+        self._settled = False  # the early answer went out in a response that is acknowledged
         transaction.user = self
 
     @property
@@ -53,25 +59,70 @@ class IncomingLeg:
         if code == 100:
             self._endpoint.respond(self._transaction, response_to(self._request, 100))
         elif code < 200:
-            self._progress(invitation, code, reason, extra)
+            self._progress(invitation, code, reason, local_sdp, extra)
         elif code < 300:
             assert local_sdp is not None
             self._accept(invitation, code, reason, local_sdp, extra)
         else:
             self._refuse(invitation, code, reason, extra)
 
-    def _progress(self, invitation: Invitation, code: int, reason: str | None, extra: tuple[Any, ...]) -> None:
+    def _progress(
+        self,
+        invitation: Invitation,
+        code: int,
+        reason: str | None,
+        local_sdp: FrozenSDPSession | None,
+        extra: tuple[Any, ...],
+    ) -> None:
+        answer = self._answer_early(invitation, local_sdp)
         response = response_to(
             self._request,
             code,
             reason,
             to_tag=invitation._local_tag(),
             contact=invitation.local_contact_header,
-            extra=(_SESSION_HEADERS[0], *extra),
+            extra=(*_SESSION_HEADERS, *extra),
+            content_type=SDP_TYPE if answer is not None else None,
+            body=answer.encode() if answer is not None else b"",
         )
-        self._endpoint.respond(self._transaction, response)
+        invitation._established(self._begin_dialog(invitation))
+        self._send_progress(response)
         if invitation.state == "incoming":
             invitation._change("early", "local", response)
+        if answer is not None:
+            invitation._negotiated(early=invitation._negotiator)
+
+    def _answer_early(self, invitation: Invitation, local_sdp: FrozenSDPSession | None) -> FrozenSDPSession | None:
+        """The answer for early media, which is given once."""
+        if local_sdp is None or invitation._negotiator.proposed_remote is None:
+            return None
+        self._early_answer = invitation._negotiator.set_local_answer(local_sdp)
+        return self._early_answer
+
+    def _send_progress(self, response: Response) -> None:
+        """Send it reliably when the caller demands that, or when it has an answer and the caller is able to."""
+        reliably = has_option(self._request, "Require", OPTION_TAG) or (
+            bool(response.body) and has_option(self._request, "Supported", OPTION_TAG)
+        )
+        if not reliably:
+            self._endpoint.respond(self._transaction, response)
+            return
+        self._settled = self._settled or bool(response.body)
+        if self._reliable is None:
+            self._reliable = ReliableResponses(self._transaction, self._never_acknowledged)
+        self._reliable.send(response)
+
+    def _never_acknowledged(self) -> None:
+        if self._invitation is not None:
+            self._refuse(self._invitation, 504, None, ())
+
+    def _begin_dialog(self, invitation: Invitation) -> Dialog:
+        """The dialog that a response of ours makes, early until we accept."""
+        if self._dialog is None:
+            contact = invitation.local_contact_header
+            local_contact = None if contact is None else contact.body
+            self._dialog = Dialog.from_request(self._request, invitation._local_tag(), local_contact=local_contact)
+        return self._dialog
 
     def _accept(
         self,
@@ -81,25 +132,23 @@ class IncomingLeg:
         local_sdp: FrozenSDPSession,
         extra: tuple[Any, ...],
     ) -> None:
-        negotiator = invitation._negotiator
-        self._awaits_answer = negotiator.proposed_remote is None
-        if self._awaits_answer:
-            negotiator.set_local_offer(local_sdp)
-        else:
-            local_sdp = negotiator.set_local_answer(local_sdp)
-        tag = invitation._local_tag()
-        contact = invitation.local_contact_header
-        dialog = Dialog.from_request(self._request, tag, local_contact=None if contact is None else contact.body)
+        if self._reliable is not None and self._reliable.described:
+            # RFC 3262 3: the 2xx must not overtake the answer that it relies on.
+            self._reliable.afterwards(lambda: self._accept(invitation, code, reason, local_sdp, extra))
+            return
+        self._stop_progress()
+        description = self._describe(invitation, local_sdp)
+        dialog = self._begin_dialog(invitation)
         dialog.confirm()
         response = response_to(
             self._request,
             code,
             reason,
-            to_tag=tag,
+            to_tag=dialog.local_tag,
             contact=invitation.local_contact_header,
-            extra=(_SESSION_HEADERS[0], *extra),
-            content_type=SDP_TYPE,
-            body=local_sdp.encode(),
+            extra=(*_SESSION_HEADERS, *extra),
+            content_type=SDP_TYPE if description is not None else None,
+            body=description.encode() if description is not None else b"",
         )
         wire = self._transaction.wire
         self._endpoint.respond(self._transaction, response)
@@ -110,7 +159,23 @@ class IncomingLeg:
         if not self._awaits_answer:
             invitation._negotiated()
 
+    def _describe(self, invitation: Invitation, local_sdp: FrozenSDPSession) -> FrozenSDPSession | None:
+        """What the 2xx has to say of the session (RFC 6337 3.1): nothing new, when an answer went out before."""
+        if self._early_answer is not None:
+            return None if self._settled else self._early_answer
+        negotiator = invitation._negotiator
+        self._awaits_answer = negotiator.proposed_remote is None
+        if self._awaits_answer:
+            negotiator.set_local_offer(local_sdp)
+            return local_sdp
+        return negotiator.set_local_answer(local_sdp)
+
+    def _stop_progress(self) -> None:
+        if self._reliable is not None:
+            self._reliable.stop()
+
     def _refuse(self, invitation: Invitation, code: int, reason: str | None, extra: tuple[Any, ...]) -> None:
+        self._stop_progress()
         response = self._refusal = response_to(self._request, code, reason, to_tag=invitation._local_tag(), extra=extra)
         self._endpoint.respond(self._transaction, response)
         invitation._change("disconnecting", "local", response)
@@ -118,15 +183,26 @@ class IncomingLeg:
     def withdrawn(self) -> None:
         """The caller sent CANCEL, or BYE before we answered: the INVITE is answered 487 (RFC 3261 9.2, 15.1.2)."""
         invitation = self._invitation
+        self._stop_progress()
         if invitation is not None and invitation.state in ("incoming", "early"):
             self._endpoint.respond(self._transaction, response_to(self._request, 487, to_tag=invitation._local_tag()))
 
     def close(self) -> None:
         """The invitation is over: nothing is repeated any more."""
         self._invitation = None
+        self._stop_progress()
         if self._acceptance is not None:
             self._acceptance.stop()
             self._acceptance = None
+
+    def progress_acknowledged(self, transaction: Any, prack: Request) -> None:
+        """A PRACK: for the reliable response that waits for one, or for nothing."""
+        reliable = self._reliable
+        if reliable is None or not reliable.awaits(prack):
+            self._endpoint.respond(transaction, response_to(prack, 481))
+            return
+        self._endpoint.respond(transaction, response_to(prack, 200))
+        reliable.acknowledged()
 
     def acknowledged(self, ack: Request) -> None:
         """The ACK for our 2xx; later ones repeat it."""

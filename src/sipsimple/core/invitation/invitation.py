@@ -7,15 +7,15 @@ work of two legs: `OutgoingLeg` for a call that we place, `IncomingLeg` for one 
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sipsimple.core.client import Client
 from sipsimple.core.composing import checked_extra, response_to, tagged, token
 from sipsimple.core.hops import first_hop, next_hop
+from sipsimple.core.invitation.goodbye import Goodbye, told_reason
 from sipsimple.core.invitation.incoming import IncomingLeg
 from sipsimple.core.invitation.outgoing import OutgoingLeg
 from sipsimple.core.invitation.proposals import ReceivedProposal, SentProposal
@@ -41,8 +41,6 @@ from sipsimple.sip.status import sip_status_messages
 
 if TYPE_CHECKING:
     from sipsimple.sip.transport.address import Destination
-
-_REASON_TEXT: Final = re.compile(r';\s*text\s*=\s*"((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 
 
 class SDPPayloads:
@@ -315,7 +313,7 @@ class Invitation:
         bye = self._dialog.make_request("BYE", headers=[(header.name, header.body) for header in extra])
         if self._state != "disconnecting":
             self._change("disconnecting", "local", bye)
-        Client(stack().endpoint, bye, self._next_hop(), _Goodbye(self), self._authenticator, self._credentials).send()
+        Client(stack().endpoint, bye, self._next_hop(), Goodbye(self), self._authenticator, self._credentials).send()
 
     def _keep_on_flow(self) -> None:
         """Have the other side reach us by the connection of our registration, when the dialog came about by it."""
@@ -348,18 +346,20 @@ class Invitation:
         self._dialog = dialog
         stack().router.add(self)
 
-    def _negotiated(self, error: SDPNegotiationError | None = None) -> None:
-        if error is None:
-            sdp = self._negotiator
-            post(
-                "SIPInvitationGotSDPUpdate",
-                self,
-                succeeded=True,
-                local_sdp=sdp.active_local,
-                remote_sdp=sdp.active_remote,
-            )
-        else:
+    def _negotiated(self, error: SDPNegotiationError | None = None, early: Negotiator | None = None) -> None:
+        """Tell what was agreed, or why nothing was; `early` is what only counts until the call is accepted."""
+        if error is not None:
             post("SIPInvitationGotSDPUpdate", self, succeeded=False, error=str(error))
+            return
+        sdp = early or self._negotiator
+        post(
+            "SIPInvitationGotSDPUpdate",
+            self,
+            succeeded=True,
+            local_sdp=sdp.active_local,
+            remote_sdp=sdp.active_remote,
+            early=early is not None,
+        )
 
     def _learn(self, message: Request | Response) -> None:
         """Remember who we talk to: the agent's name, and its tag."""
@@ -414,7 +414,7 @@ class Invitation:
         self._leg = self._proposal = self._answering = None
         stack().router.remove(self)
         if message is not None and originator == "remote":
-            disconnect_reason = _told_reason(message) or disconnect_reason
+            disconnect_reason = told_reason(message) or disconnect_reason
         self._change("disconnected", originator, message, disconnect_reason=disconnect_reason, **more)
 
     # What the router hands in
@@ -423,7 +423,9 @@ class Invitation:
         """A request inside the dialog, ACK excepted."""
         endpoint, router = stack().endpoint, stack().router
         dialog = self._dialog
-        if dialog is not None and request.from_.tag != (dialog.remote_tag or None):
+        if dialog is None and isinstance(self._leg, OutgoingLeg):
+            dialog = self._leg.early_dialog(request.from_.tag)
+        if dialog is None or request.from_.tag != (dialog.remote_tag or None):
             # Of another fork, which was released.
             endpoint.respond(transaction, response_to(request, 481))
             return
@@ -438,6 +440,8 @@ class Invitation:
                 self._disconnect("remote", request)
             case "INVITE":
                 self._receive_reinvite(transaction, request)
+            case "PRACK" if isinstance(self._leg, IncomingLeg):
+                self._leg.progress_acknowledged(transaction, request)
             case "OPTIONS":
                 endpoint.respond(transaction, router.options_answer(request))
             case "MESSAGE":
@@ -481,34 +485,3 @@ class Invitation:
         identity = self.local_identity
         assert identity is not None
         return str(identity.tag)
-
-
-class _Goodbye:
-    """Waits for the answer to our BYE."""
-
-    __slots__ = ("_invitation",)
-
-    def __init__(self, invitation: Invitation) -> None:
-        self._invitation = invitation
-
-    def next_cseq(self) -> int:
-        dialog = self._invitation._dialog
-        assert dialog is not None
-        dialog.local_cseq += 1
-        return dialog.local_cseq
-
-    def on_provisional(self, client: Client, response: Response) -> None:
-        """Nothing to do: the final answer counts."""
-
-    def on_final(self, client: Client, response: Response) -> None:
-        self._invitation._said_goodbye(response)
-
-    def on_failure(self, client: Client, code: int, reason: str) -> None:
-        self._invitation._said_goodbye(None, code, reason)
-
-
-def _told_reason(message: Request | Response) -> str | None:
-    """The text of a Reason header (RFC 3326)."""
-    value = message.headers.get("Reason")
-    match = _REASON_TEXT.search(value) if value else None
-    return re.sub(r"\\(.)", r"\1", match[1]) if match else None

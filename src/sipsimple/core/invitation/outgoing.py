@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sipsimple.core.client import Client
 from sipsimple.core.composing import (
     ALLOW,
     SDP_TYPE,
+    SUPPORTED,
     compose_request,
     first_cseq,
 )
 from sipsimple.core.hops import next_hop
+from sipsimple.core.invitation.forks import Fork
 from sipsimple.core.stack import stack
 from sipsimple.sip.dialog import Dialog
 from sipsimple.sip.errors import MalformedMessage, SDPNegotiationError, SIPCoreError
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from sipsimple.core.invitation.invitation import Invitation
 
 
+MAX_FORKS: Final = 64
+"""How many forks of one INVITE are told apart before one accepts."""
+
+
 class OutgoingLeg:
     """Sends the INVITE and follows every answer to it."""
 
@@ -34,7 +40,7 @@ class OutgoingLeg:
         self._endpoint = stack().endpoint
         self._cseq = first_cseq()
         self._client: Client | None = None
-        self._early: dict[str, Dialog] = {}
+        self._forks: dict[str, Fork] = {}  # those that ring, by their tags
         self._acks: dict[str, tuple[Request, Any]] = {}  # by the tag of each fork that said 2xx
         self._cancelled = False
 
@@ -54,7 +60,7 @@ class OutgoingLeg:
             cseq=self._cseq,
             contact=invitation.local_contact_header,
             route=route,
-            extra=(FrozenHeader("Allow", ALLOW), *extra),
+            extra=(FrozenHeader("Allow", ALLOW), FrozenHeader("Supported", SUPPORTED), *extra),
             content_type=SDP_TYPE,
             body=offer.encode(),
         )
@@ -89,17 +95,36 @@ class OutgoingLeg:
         invitation = self._invitation
         if invitation is None or response.code == 100 or invitation.state not in ("outgoing", "early"):
             return
-        self._early_dialog(client, response)
+        fork = self._fork_of(invitation, client, response)
+        if fork is not None:
+            if not fork.is_news(response):
+                return
+            fork.acknowledge(
+                client.request, response, client.destination, invitation._authenticator, invitation.credentials
+            )
         invitation._learn(response)
         invitation._change("early", "remote", response)
+        if fork is not None and fork.take_answer(invitation._negotiator.proposed_local, response):
+            invitation._negotiated(early=fork.negotiator)
 
-    def _early_dialog(self, client: Client, response: Response) -> None:
+    def _fork_of(self, invitation: Invitation, client: Client, response: Response) -> Fork | None:
+        """Who it is that rings; None when the response makes no dialog, and only tells that somebody does."""
         try:
             tag = response.to.tag
-            if tag is not None and tag not in self._early:
-                self._early[tag] = Dialog.from_response(client.request, response)
+            if tag is None:
+                return None
+            fork = self._forks.get(tag)
+            if fork is None and len(self._forks) < MAX_FORKS:
+                fork = self._forks[tag] = Fork(Dialog.from_response(client.request, response))
+                stack().router.add(invitation)
         except (MalformedMessage, SIPCoreError):
-            pass  # a response without a usable Contact makes no dialog; it still tells that somebody rings
+            return None
+        return fork
+
+    def early_dialog(self, tag: str | None) -> Dialog | None:
+        """The dialog with the fork that has this tag, before any fork has accepted."""
+        fork = self._forks.get(tag or "")
+        return None if fork is None else fork.dialog
 
     def on_final(self, client: Client, response: Response) -> None:
         if response.code < 300:
@@ -129,7 +154,8 @@ class OutgoingLeg:
             if known is not None:
                 self._endpoint.send_stateless(*known)
                 return
-            dialog = self._early.pop(tag, None) or Dialog.from_response(client.request, response)
+            fork = self._forks.pop(tag, None) or Fork(Dialog.from_response(client.request, response))
+            dialog = fork.dialog
             dialog.update(client.request, response)
         except (MalformedMessage, SIPCoreError) as error:
             if self._invitation is not None and not self._acks:
@@ -144,11 +170,11 @@ class OutgoingLeg:
             self._endpoint.send_stateless(ack, hop)
             self._release(dialog, hop)
             return
-        self._confirm(invitation, dialog, response, ack, hop)
+        self._confirm(invitation, fork, response, ack, hop)
 
-    def _confirm(self, invitation: Invitation, dialog: Dialog, response: Response, ack: Request, hop: Any) -> None:
+    def _confirm(self, invitation: Invitation, fork: Fork, response: Response, ack: Request, hop: Any) -> None:
         invitation._learn(response)
-        invitation._established(dialog)
+        invitation._established(fork.dialog)
         if self._cancelled:
             # The 2xx crossed our CANCEL: acknowledge it and hang up; the answer to the BYE ends the invitation.
             self._endpoint.send_stateless(ack, hop)
@@ -156,7 +182,7 @@ class OutgoingLeg:
             return
         invitation._arm(None)
         invitation._change("connecting", "remote", response)
-        error = self._negotiate(invitation, response)
+        error = self._negotiate(invitation, fork, response)
         invitation._negotiated(error)
         self._endpoint.send_stateless(ack, hop)
         if error is not None:
@@ -165,7 +191,11 @@ class OutgoingLeg:
             invitation._change("connected", "local", ack)
 
     @staticmethod
-    def _negotiate(invitation: Invitation, response: Response) -> SDPNegotiationError | None:
+    def _negotiate(invitation: Invitation, fork: Fork, response: Response) -> SDPNegotiationError | None:
+        if fork.negotiator is not None and (fork.settled or not response.body):
+            # What the 2xx repeats is no other answer (RFC 6337 3.1).
+            invitation._negotiator = fork.negotiator
+            return None
         if not response.body:
             return SDPNegotiationError("the answer has no session description")
         try:
