@@ -1,4 +1,4 @@
-"""The thread host: pace, futures, observers that are slow or broken, an end that leaves nothing behind."""
+"""Both hosts: pace, futures, observers that are slow or broken, an end that leaves nothing behind."""
 
 import dataclasses
 import gc
@@ -14,7 +14,9 @@ import pytest
 from sipsimple.media import commands as c
 from sipsimple.media import errors
 from sipsimple.media.engine import Engine
-from sipsimple.media.host import MAX_CATCH_UP, MAX_PENDING_EVENTS, MIN_INTERVAL, TICK, Pacer, ThreadHost
+from sipsimple.media.host import ThreadHost
+from sipsimple.media.process import ProcessHost
+from sipsimple.media.runner import MAX_CATCH_UP, MAX_PENDING_EVENTS, MIN_INTERVAL, TICK, Pacer
 from sipsimple.media.streams import StreamConfig
 from sipsimple.media.wave import WaveReader
 
@@ -37,9 +39,23 @@ class Observer:
             assert self.changed.wait_for(lambda: event in self.events, LIMIT), self.events
 
 
+@pytest.fixture(params=[ThreadHost, ProcessHost])
+def kind(request):
+    return request.param
+
+
 @pytest.fixture
-def host():
-    host = ThreadHost(audio_backend="NULL")
+def host(kind):
+    yield from running(kind)
+
+
+@pytest.fixture
+def thread_host():
+    yield from running(ThreadHost)
+
+
+def running(kind):
+    host = kind(audio_backend="NULL")
     host.on_event = Observer()
     host.start()
     yield host
@@ -131,21 +147,21 @@ def test_identifiers_are_unique_across_threads():
     assert len(set(ids)) == 2000
 
 
-def test_nothing_is_obeyed_before_start_and_after_stop():
-    host = ThreadHost()
+def test_nothing_is_obeyed_before_start_and_after_stop(kind, nothing_left):
+    host = kind()
     with pytest.raises(errors.EngineStopped):
         host.post(c.ListDevices())
     host.stop()
-    host = ThreadHost()
+    host = kind()
     host.start()
     host.stop()
     with pytest.raises(errors.EngineStopped):
         host.request(c.ListDevices())
 
 
-def test_stop_ends_threads_sockets_and_files_and_may_be_repeated(tmp_path):
+def test_stop_ends_threads_processes_sockets_and_files_and_may_be_repeated(kind, nothing_left, tmp_path):
     before = media_threads()
-    host = ThreadHost(audio_backend="NULL")
+    host = kind(audio_backend="NULL")
     host.start()
     ask(host, c.CreateMixer(1, RATE))
     ask(host, c.OpenTransport(1, "127.0.0.1", (40_000, 60_000)))
@@ -186,7 +202,8 @@ def test_an_observer_may_stop_the_host(host):
         host.post(c.ListDevices())
 
 
-def test_a_slow_observer_does_not_delay_the_ticks(host):
+def test_a_slow_observer_does_not_delay_the_ticks(thread_host):
+    host = thread_host
     stuck, release = threading.Event(), threading.Event()
 
     def observer(event):
@@ -201,7 +218,7 @@ def test_a_slow_observer_does_not_delay_the_ticks(host):
     began = time.monotonic()
     # The player of tones is the clock: its end stands in the queue behind the stuck observer.
     host.post(c.PlayTones(1, 1, (c.Tone(400, 0, 200),)))
-    while host._outbox.qsize() < 1:
+    while host._runner.outbox.qsize() < 1:
         assert time.monotonic() - began < LIMIT
         time.sleep(0.01)
     assert time.monotonic() - began < 1.0
@@ -223,8 +240,9 @@ def test_a_raising_observer_is_logged_and_hears_the_next_event(host, caplog):
     assert "observer is broken" in caplog.text
 
 
-def test_events_behind_a_stuck_observer_are_bounded(host, caplog, monkeypatch):
-    monkeypatch.setattr("sipsimple.media.host.MAX_PENDING_EVENTS", 5)
+def test_events_behind_a_stuck_observer_are_bounded(thread_host, caplog, monkeypatch):
+    host = thread_host
+    monkeypatch.setattr("sipsimple.media.runner.MAX_PENDING_EVENTS", 5)
     release = threading.Event()
     host.on_event = lambda event: release.wait(LIMIT)
     for number in range(50):
@@ -236,7 +254,9 @@ def test_events_behind_a_stuck_observer_are_bounded(host, caplog, monkeypatch):
     assert MAX_PENDING_EVENTS > 1000
 
 
-def test_a_dead_engine_is_told_and_refuses_commands(host, monkeypatch, caplog):
+def test_a_dead_engine_is_told_and_refuses_commands(thread_host, monkeypatch, caplog):
+    host = thread_host
+
     def fail(self, now):
         raise ZeroDivisionError("a defect")
 

@@ -1,0 +1,55 @@
+"""Messages in a pipe between the two processes of the media engine: a length of four octets, then a pickle.
+
+Both ends are the same program and trust each other; the length is bounded, so that a pipe that something else wrote to
+is noticed instead of filling the memory.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from io import RawIOBase
+from typing import Any, Final
+
+MAX_MESSAGE_SIZE: Final = 1 << 24
+
+_LENGTH: Final = struct.Struct("!I")
+
+
+class BrokenMessage(Exception):
+    """What came out of the pipe is no message; nothing after it can be read."""
+
+
+def packed(message: object) -> bytes:
+    """Make the octets of a message."""
+    data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    return _LENGTH.pack(len(data)) + data
+
+
+def write(pipe: RawIOBase, data: bytes) -> None:
+    """Write all of the octets; raises OSError when nobody reads any more."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[pipe.write(rest) :]
+
+
+def read_message(pipe: RawIOBase) -> Any:
+    """Wait for a message; raises EOFError when the pipe was closed, and `BrokenMessage`."""
+    (length,) = _LENGTH.unpack(_read(pipe, _LENGTH.size))
+    if length > MAX_MESSAGE_SIZE:
+        raise BrokenMessage(f"a message of {length} octets is longer than {MAX_MESSAGE_SIZE}")
+    data = _read(pipe, length)
+    try:
+        return pickle.loads(data)  # noqa: S301 - from the other half of this program
+    except Exception as error:  # whatever a damaged pickle makes its classes raise
+        raise BrokenMessage(f"a message cannot be read: {error!r}") from error
+
+
+def _read(pipe: RawIOBase, length: int) -> bytes:
+    data = b""
+    while len(data) < length:
+        part = pipe.read(length - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data
