@@ -278,6 +278,38 @@ async def test_strangers_shake_hands_for_a_bounded_time_and_in_a_bounded_number(
     await server.endpoint.close()
 
 
+async def test_a_server_that_runs_out_of_descriptors_goes_on_later(authority, monkeypatch):
+    monkeypatch.setattr(security, "ACCEPT_PAUSE", 0.01)
+    loop = asyncio.get_running_loop()
+    accept, refusals = loop.sock_accept, [OSError(24, "Too many open files")] * 2
+
+    async def sock_accept(listening: socket.socket) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return await accept(listening)
+
+    monkeypatch.setattr(loop, "sock_accept", sock_accept)
+    async with endpoints(authority, authority.issue("127.0.0.1")) as (client, _, destination):
+        client.endpoint.send_request(make_request(), destination, client)
+        await client.responses(200)
+    assert refusals == []
+
+
+async def test_a_server_without_a_certificate_turns_everybody_away(authority):
+    class Nothing(Certificates):
+        async def server_context(self) -> ssl.SSLContext:
+            raise OSError("the disk is full")
+
+    server = Agent()
+    port = await server.endpoint.listen("tls", "127.0.0.1", 0, Nothing(None, authority))
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    await until(lambda: server.endpoint.statistics.handshakes_failed == 1)
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    await server.endpoint.close()
+
+
 async def test_closing_does_not_wait_for_handshakes(authority):
     server = Agent()
     port = await server.endpoint.listen("tls", "127.0.0.1", 0, Certificates(authority.issue("x"), None))
