@@ -109,7 +109,7 @@ class TextLadder:
     """Lines of text for a terminal of fixed width: a head, and one line per arrow."""
 
     MARGIN: Final = 10
-    SPACING: Final = 34
+    SPACING: Final = 31
 
     def __init__(self, parties: Sequence[str]) -> None:
         self.parties = tuple(parties)
