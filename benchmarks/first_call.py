@@ -272,6 +272,9 @@ def show(results: dict[str, dict[str, float]]) -> None:
         print(f"{title:36}" + "".join(f"{value:12.3f}" for value in values) + ratio + aim)
     missed = [rows[key] for key, aim in AIMS.items() if results["sipsimple"][key] >= aim]
     print("missed: " + "; ".join(missed) if missed else "every aim is met")
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > cores:
+        print(f"the machine is busy (load {load:.1f} on {cores} cores): the times and the CPU are too high")
 
 
 async def benchmark(options: argparse.Namespace) -> None:
