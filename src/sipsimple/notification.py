@@ -78,8 +78,10 @@ class TimestampedNotificationData(NotificationData):
     timestamp: datetime
 
     def __init__(self, **attributes: Any) -> None:
-        super().__init__(**attributes)
-        self.__dict__.setdefault("timestamp", datetime.now())
+        held = self.__dict__
+        held.update(attributes)
+        if "timestamp" not in held:
+            held["timestamp"] = datetime.now()
 
 
 class Notification:
@@ -216,21 +218,23 @@ class NotificationCenter(metaclass=Singleton):
                 self.purge_observer(self.dead.popleft())
 
     def _deliver(self, notification: Notification) -> None:
-        self._sweep()
-        identity = _identity(notification.sender)
-        told: set[int] = set()
-        for key in ((notification.name, identity), (notification.name, Any), (Any, identity), (Any, Any)):
-            group = self._observers.get(key)
-            if group is None:
-                continue
-            for observer, _sender in group.values():
-                if id(observer) in told:
-                    continue
-                told.add(id(observer))
-                try:
-                    observer.handle_notification(notification)
-                except Exception:
-                    log.exception("observer %r failed to handle %s", observer, notification.name)
+        if self.dead:
+            self._sweep()
+        name, sender = notification.name, notification.sender
+        identity = Any if sender is Any else id(sender)
+        find = self._observers.get
+        groups = [
+            group
+            for group in (find((name, identity)), find((name, Any)), find((Any, identity)), find((Any, Any)))
+            if group is not None
+        ]
+        # Whoever is in several groups is told once; who is told first stays first.
+        observers = groups[0] if len(groups) == 1 else {key: entry for group in groups for key, entry in group.items()}
+        for observer, _sender in observers.values():
+            try:
+                observer.handle_notification(notification)
+            except Exception:
+                log.exception("observer %r failed to handle %s", observer, name)
 
     def subscribe(self, name: object = Any, sender: object = Any) -> NotificationEvents:
         """Read notifications as an async iterator: `async with center.subscribe(...) as events: async for n in events`.

@@ -27,7 +27,7 @@ class Singleton(type):
         cls._lock = threading.RLock()
 
     def __call__(cls, *args: Any, **kw: Any) -> Any:
-        call = (args, tuple(sorted(kw.items())))
+        call = (args, tuple(sorted(kw.items())) if kw else ())
         try:
             return cls._calls[call]
         except KeyError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, Generic, Protocol, TypeVar, cast
+from typing import Final, Generic, Protocol, TypeVar
 
 from sipsimple.sip.errors import MalformedMessage
 from sipsimple.sip.header_list import Headers
@@ -37,8 +37,8 @@ MAX_REMEMBERED: Final = 1024
 MAX_REMEMBERED_LENGTH: Final = 256
 
 T = TypeVar("T")
-Reader = Callable[[list[str], str], T]
-"""Takes the raw values of all headers with one name, and that name."""
+Reader = Callable[[Headers, str], T]
+"""Takes the headers of a message, and the canonical name of the one to read."""
 
 
 def remembered(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -65,12 +65,12 @@ class Parsed(Generic[T]):
         self.read = read
 
     def __get__(self, message: HasHeaders, owner: type) -> T:
-        headers = message.headers
-        try:
-            return cast(T, headers.cache[self.name])
-        except KeyError:
-            value = headers.cache[self.name] = self.read(headers.get_all(self.name), self.name)
-            return value
+        headers, name = message.headers, self.name
+        if name in headers.cache:
+            known: T = headers.cache[name]
+            return known
+        value = headers.cache[name] = self.read(headers, name)
+        return value
 
     def __set__(self, message: HasHeaders, value: T) -> None:
         raise AttributeError(f"{self.name} is read from the headers: change message.headers instead")
@@ -79,10 +79,11 @@ class Parsed(Generic[T]):
 def one(parse: Callable[[str], T]) -> Reader[T]:
     """Read a header that must be there."""
 
-    def read(values: list[str], name: str) -> T:
-        if not values:
+    def read(headers: Headers, name: str) -> T:
+        value = headers.get(name)
+        if value is None:
             raise MalformedMessage(f"there is no {name}")
-        return parse(values[0])
+        return parse(value)
 
     return read
 
@@ -90,8 +91,9 @@ def one(parse: Callable[[str], T]) -> Reader[T]:
 def at_most_one(parse: Callable[[str], T]) -> Reader[T | None]:
     """Read a header that may be absent."""
 
-    def read(values: list[str], name: str) -> T | None:
-        return parse(values[0]) if values else None
+    def read(headers: Headers, name: str) -> T | None:
+        value = headers.get(name)
+        return None if value is None else parse(value)
 
     return read
 
@@ -99,8 +101,8 @@ def at_most_one(parse: Callable[[str], T]) -> Reader[T | None]:
 def all_of(parse: Callable[[str], T]) -> Reader[list[T]]:
     """Read a header that may hold a list, over any number of lines."""
 
-    def read(values: list[str], name: str) -> list[T]:
-        elements = [element for value in values for element in split_list(value)]
+    def read(headers: Headers, name: str) -> list[T]:
+        elements = [element for value in headers.get_all(name) for element in split_list(value)]
         if len(elements) > MAX_LIST_ELEMENTS:
             raise MalformedMessage(f"there are more than {MAX_LIST_ELEMENTS} values of {name}", status=513)
         return [parse(element) for element in elements]
@@ -146,9 +148,14 @@ def parse_seconds(value: str) -> int:
 def parse_content_type(value: str) -> tuple[str, dict[str, str | None]]:
     """Read a Content-Type: the MIME type in lower case, and its parameters."""
     media, semicolon, parameters = value.partition(";")
+    return _media_type(media), parse_parameters(parameters) if semicolon else {}
+
+
+@lru_cache(maxsize=64)
+def _media_type(media: str) -> str:
     kind, slash, subtype = media.partition("/")
     if not slash:
-        raise MalformedMessage(f"not a Content-Type: {value[:40]!r}")
+        raise MalformedMessage(f"not a Content-Type: {media[:40]!r}")
     kind = check_token(kind.strip(LWS), "a MIME type")
     subtype = check_token(subtype.strip(LWS), "a MIME subtype")
-    return f"{kind}/{subtype}".lower(), parse_parameters(parameters) if semicolon else {}
+    return f"{kind}/{subtype}".lower()

@@ -94,16 +94,19 @@ class Headers:
 
     def get_all(self, name: str) -> list[str]:
         """Return the raw values of all lines with this name; lists in commas are not split."""
-        key = canonical_name(name)
-        if key in CANONICAL:
+        key = CANONICAL.get(name) or CANONICAL.get(name.lower())
+        if key is not None:
             return [value for held, value in self._items if held == key]
-        key = key.lower()
+        key = name.lower()
         return [value for held, value in self._items if held.lower() == key]
 
     def add(self, name: str, value: str) -> None:
         """Append a header."""
-        self._items.append((canonical_name(name), _one_line(value)))
-        self.cache.clear()
+        if "\r" in value or "\n" in value:
+            raise _many_lines(value)
+        self._items.append((CANONICAL.get(name) or canonical_name(name), value))
+        if self.cache:
+            self.cache.clear()
 
     def add_header(self, header: BaseHeader) -> None:
         """Append a header value under its own name."""
@@ -157,12 +160,19 @@ class Headers:
         return f"Headers({self._items!r})"
 
     def _positions(self, name: str) -> list[int]:
+        key = CANONICAL.get(name)
+        if key is not None:
+            return [position for position, (held, _) in enumerate(self._items) if held == key]
         key = canonical_name(name).lower()
         return [position for position, (held, _) in enumerate(self._items) if held.lower() == key]
 
 
 def _one_line(value: str) -> str:
-    # A line end inside a value would let whoever chose the value write headers of their own.
     if "\r" in value or "\n" in value:
-        raise ValueError(f"a header value must be one line: {value[:60]!r}")
+        raise _many_lines(value)
     return value
+
+
+def _many_lines(value: str) -> ValueError:
+    # A line end inside a value would let whoever chose the value write headers of their own.
+    return ValueError(f"a header value must be one line: {value[:60]!r}")

@@ -54,6 +54,9 @@ MAX_HEADER_LENGTH: Final = 8192
 
 SIP_VERSION: Final = "SIP/2.0"
 
+COPIED: Final = ("From", "To", "Call-ID", "CSeq")
+"""What a response has from its request, beside all the Via (RFC 3261 8.2.6.2)."""
+
 
 class Message:
     """What requests and responses have in common: headers and a body."""
@@ -78,7 +81,8 @@ class Message:
             raise MalformedMessage("there is no Via")
         return vias[0]
 
-    vias = Parsed("Via", all_of(remembered(FrozenViaHeader.parse)))
+    # Each Via has a branch of its own, so that remembering them would push out what comes again.
+    vias = Parsed("Via", all_of(FrozenViaHeader.parse))
     from_ = Parsed("From", one(remembered(FrozenFromHeader.parse)))
     to = Parsed("To", one(remembered(FrozenToHeader.parse)))
     call_id = Parsed("Call-ID", one(parse_call_id))
@@ -144,21 +148,27 @@ class Request(Message):
 
         The tag is added when the request has none. Record-Route is copied into responses that make a dialog.
         """
-        headers = Headers()
-        for via in self.headers.get_all("Via"):
-            headers.add("Via", via)
-        for name in ("From", "To", "Call-ID", "CSeq"):
-            value = self.headers.get(name)
-            if value is not None:
-                headers.add(name, value)
-        if to_tag is not None and code != 100:
-            _add_tag(headers, to_tag)
+        first: dict[str, str] = {}
+        for name, value in self.headers:
+            if name in COPIED and name not in first:
+                first[name] = value
+        items = [("Via", via) for via in self.headers.get_all("Via")]
+        items += [(name, first[name]) for name in COPIED if name in first]
+        headers = Headers.wrap(items)
+        if to_tag is not None and code != 100 and "To" in first and not self._has_to_tag(first["To"]):
+            headers.replace_first("To", f"{first['To']};tag={to_tag}")
         if 101 <= code <= 299:
             for route in self.headers.get_all("Record-Route"):
                 headers.add("Record-Route", route)
         if code == 100 and (timestamp := self.headers.get("Timestamp")) is not None:
             headers.add("Timestamp", timestamp)
         return Response(code, reason_of(code) if reason is None else reason, headers)
+
+    def _has_to_tag(self, raw: str) -> bool:
+        try:
+            return self.to.tag is not None
+        except MalformedMessage:
+            return ";tag=" in raw.replace(" ", "").lower()
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.raw_uri}>"
@@ -302,15 +312,3 @@ def _bad_line(line: str) -> MalformedMessage:
     if len(line) > MAX_HEADER_LENGTH:
         return MalformedMessage(f"a header is longer than {MAX_HEADER_LENGTH} characters", status=513)
     return MalformedMessage(f"a header has no colon: {line[:40]!r}")
-
-
-def _add_tag(headers: Headers, tag: str) -> None:
-    to = headers.get("To")
-    if to is None:
-        return
-    try:
-        tagged = FrozenToHeader.parse(to).tag is not None
-    except MalformedMessage:
-        tagged = ";tag=" in to.replace(" ", "").lower()
-    if not tagged:
-        headers.set("To", f"{to};tag={tag}")
