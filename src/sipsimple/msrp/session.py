@@ -110,6 +110,10 @@ class SessionMachine:
         self._require(State.NEW)
         self.state = State.WAITING
 
+    def admits(self, chunk: MSRPData) -> bool:
+        """Whether this chunk, which came over a new connection, is from the other end of this session."""
+        return self._check_paths(chunk) == status.OK
+
     def attach(self, sender: Sender) -> None:
         """The connection on which the remote's first SEND is coming."""
         self._require(State.WAITING)

@@ -1,0 +1,114 @@
+"""Certificates, and the two ends of sessions on loopback."""
+
+import asyncio
+import datetime
+import ipaddress
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from sipsimple.msrp import ActiveConnector, Event, MSRPSession, PassiveConnector, Security
+
+TIME_LIMIT = 10.0
+
+
+def make_certificate(*, host: str = "127.0.0.1", days: int = 1) -> bytes:
+    """A certificate that signs itself, with its key, as PEM; `days` below 0: it has expired."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(end - datetime.timedelta(days=3))
+        .not_valid_after(end)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+@pytest.fixture(scope="session")
+def certificate() -> bytes:
+    return make_certificate()
+
+
+class Log:
+    """The events of one session."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+        self._changed = asyncio.Event()
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        self._changed.set()
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    async def wait(self, kind: type, count: int = 1) -> list[Any]:
+        """Wait for so many events of a kind."""
+        async with asyncio.timeout(TIME_LIMIT):
+            while len(self.of(kind)) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.of(kind)
+
+
+class Pair:
+    """Two sessions that are bound: Alice has connected to Bob."""
+
+    def __init__(self) -> None:
+        self.alice_log = Log()
+        self.bob_log = Log()
+        self.alice: MSRPSession
+        self.bob: MSRPSession
+
+    @classmethod
+    async def open(
+        cls,
+        host: str = "127.0.0.1",
+        *,
+        security: Security | None = None,
+        alice_security: Security | None = None,
+        fingerprints: Any = (),
+        alice: dict[str, Any] | None = None,
+        bob: dict[str, Any] | None = None,
+        **connector: Any,
+    ) -> "Pair":
+        pair = cls()
+        active = ActiveConnector(host, security=alice_security or security, **connector)
+        passive = PassiveConnector(host, security=security)
+        alice_path, bob_path = await active.prepare(), await passive.prepare()
+        bob_task = asyncio.ensure_future(passive.complete(alice_path, pair.bob_log, **(bob or {})))
+        try:
+            pair.alice = await active.complete(bob_path, pair.alice_log, fingerprints=fingerprints, **(alice or {}))
+            pair.bob = await bob_task
+        finally:
+            bob_task.cancel()
+            await asyncio.wait([bob_task])
+        return pair
+
+    async def close(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.alice.close())
+            group.create_task(self.bob.close())
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Pair]:
+    both = await Pair.open()
+    yield both
+    await both.close()

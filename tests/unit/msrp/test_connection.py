@@ -1,0 +1,456 @@
+"""Sessions over real sockets: both ways, TLS, shared connections, back-pressure, and how they end."""
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import logging
+import socket
+import threading
+
+import pytest
+
+from sipsimple.msrp import (
+    ActiveConnector,
+    BindRefused,
+    ConnectionPool,
+    DataReceived,
+    Disconnected,
+    Fingerprint,
+    Hooks,
+    Listener,
+    MalformedChunk,
+    MessageAccepted,
+    MessageDelivered,
+    MessageFailed,
+    MessageSent,
+    MSRPConnectError,
+    MSRPSession,
+    MSRPTimeoutError,
+    PassiveConnector,
+    RequestReceived,
+    Security,
+    SessionClosed,
+    SessionOptions,
+    TLSVerifyError,
+    UnusableCertificate,
+    open_connection,
+)
+from sipsimple.msrp.connection import new_transaction_id
+from sipsimple.msrp.listener import MAX_HALF_OPEN
+from sipsimple.msrp.message import MSRPData
+from sipsimple.msrp.uri import MSRPURI
+
+from .conftest import TIME_LIMIT, Log, Pair, make_certificate
+
+TEXT = "text/plain"
+ASSEMBLE = {"options": SessionOptions(assemble=True)}
+
+
+class Stranger:
+    """A plain connection to a listener."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def __aenter__(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return reader, self._writer
+
+    async def __aexit__(self, *_: object) -> None:
+        self._writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+
+async def listener_and_session(**options):
+    listener = await Listener.open("127.0.0.1", **options)
+    local = MSRPURI("127.0.0.1", listener.port, "bobs")
+    log = Log()
+    session = MSRPSession([local], [MSRPURI("127.0.0.1", 2855, "alices")], log, new_id=new_transaction_id)
+    listener.expect(session)
+    return listener, session, log
+
+
+def first_send(session: MSRPSession, **changes: str) -> bytes:
+    headers = {"To-Path": str(session.local_uri), "From-Path": str(session.remote_path[0]), "Message-ID": "m1"}
+    return MSRPData("first1", method="SEND", headers=headers | changes).encode()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_messages_flow_both_ways(host):
+    pair = await Pair.open(host)
+    pair.alice.send(b"hello", TEXT, success_report=True)
+    pair.bob.send(b"hi", TEXT, success_report=True)
+    assert [event.chunk.data for event in await pair.bob_log.wait(DataReceived)] == [b"hello"]
+    assert [event.chunk.data for event in await pair.alice_log.wait(DataReceived)] == [b"hi"]
+    assert (await pair.alice_log.wait(MessageDelivered))[0].is_complete
+    assert (await pair.bob_log.wait(MessageDelivered))[0].is_complete
+    await pair.close()
+    assert pair.alice_log.events[-1] == pair.bob_log.events[-1] == Disconnected(None)
+
+
+async def test_a_thousand_messages_each_way_arrive_in_order_and_are_reported(pair):
+    texts = [b"%d" % number for number in range(1000)]
+    for text in texts:
+        pair.alice.send(text, TEXT, success_report=True, failure_report="partial")
+        pair.bob.send(text, TEXT, success_report=True, failure_report="partial")
+    for log in (pair.alice_log, pair.bob_log):
+        assert [event.chunk.data for event in await log.wait(DataReceived, 1000)] == texts
+        assert all(event.is_complete for event in await log.wait(MessageDelivered, 1000))
+        assert log.of(MessageFailed) == []
+
+
+async def test_a_file_is_read_in_threads_and_a_short_message_overtakes_it():
+    pair = await Pair.open(bob=ASSEMBLE)
+    data = b"0123456789" * 800_000
+    readers = set()
+
+    class File(io.BytesIO):
+        def read(self, size=-1):
+            readers.add(threading.current_thread())
+            return super().read(size)
+
+    pair.alice.send(File(data), "application/octet-stream", size=len(data), success_report=True)
+    pair.alice.send(b"short", TEXT)
+    received = await pair.bob_log.wait(DataReceived, 2)
+    assert [event.chunk.content_type for event in received] == [TEXT, "application/octet-stream"]
+    assert hashlib.sha1(received[1].chunk.data).digest() == hashlib.sha1(data).digest()
+    assert threading.main_thread() not in readers
+    await pair.close()
+
+
+@pytest.mark.parametrize("failure", [OSError(5, "Input/output error"), None])
+async def test_a_file_that_cannot_be_read_fails_its_message_alone(pair, failure):
+    class File(io.BytesIO):
+        def read(self, size=-1):
+            if failure is not None and self.tell():
+                raise failure
+            return super().read(100)
+
+    message = pair.alice.send(File(bytes(150)), "application/octet-stream", size=1000)
+    (event,) = await pair.alice_log.wait(MessageFailed)
+    assert event.message is message
+    assert ("Input/output error" if failure else "150 of 1000") in event.reason
+    pair.alice.send(b"still here", TEXT)
+    await pair.bob_log.wait(DataReceived)
+
+
+async def test_who_does_not_read_stops_the_sender_and_nothing_is_lost(pair):
+    size = 30_000_000
+    pair.bob.pause_reading()
+
+    class Zeros:
+        taken = 0
+
+        def read(self, limit):
+            count = min(limit, size - self.taken)
+            self.taken += count
+            return bytes(count)
+
+    source = Zeros()
+    pair.alice.send(source, "application/octet-stream", size=size, failure_report="no")
+    settled = -1
+    while source.taken != settled or not source.taken:
+        settled = source.taken
+        await asyncio.sleep(0.2)
+    assert settled < size
+    pair.bob.resume_reading()
+    await pair.alice_log.wait(MessageSent)
+    async with asyncio.timeout(TIME_LIMIT):
+        while sum(len(event.chunk.data) for event in pair.bob_log.of(DataReceived)) < size:
+            await pair.bob_log.wait(DataReceived, len(pair.bob_log.of(DataReceived)) + 1)
+
+
+async def test_close_lets_what_was_queued_arrive(pair):
+    for number in range(100):
+        pair.alice.send(b"%d" % number, TEXT, failure_report="no")
+    pair.alice.send(bytes(1_000_000), TEXT, failure_report="no")
+    await pair.alice.close()
+    await pair.bob_log.wait(Disconnected)
+    received = pair.bob_log.of(DataReceived)
+    assert [event.chunk.data for event in received[:100]] == [b"%d" % number for number in range(100)]
+    assert sum(len(event.chunk.data) for event in received[100:]) == 1_000_000
+    assert pair.bob_log.events[-1] == Disconnected(None)
+
+
+async def test_close_does_not_wait_for_ever_for_who_does_not_read(pair):
+    pair.bob.pause_reading()
+    message = pair.alice.send(bytes(50_000_000), TEXT)
+    async with asyncio.timeout(TIME_LIMIT):
+        await pair.alice.close(timeout=0.1)
+    (failure,) = pair.alice_log.of(MessageFailed) or await pair.alice_log.wait(MessageFailed)
+    assert failure.message is message
+    with pytest.raises(SessionClosed):
+        pair.alice.send(b"late", TEXT)
+
+
+async def test_a_connection_that_breaks_ends_the_session_and_fails_its_messages(pair):
+    message = pair.alice.send(b"x" * 10, TEXT, success_report=True)
+    pair.bob.connection.abort(ConnectionResetError("cable pulled"))
+    (event,) = await pair.alice_log.wait(MessageFailed)
+    assert event.message is message
+    await pair.alice_log.wait(Disconnected)
+    (gone,) = await pair.bob_log.wait(Disconnected)
+    assert str(gone.error) == "cable pulled"
+
+
+async def test_requests_of_other_methods_are_awaited():
+    pair = await Pair.open(bob={"options": SessionOptions(methods=["NICKNAME"])})
+    asking = asyncio.ensure_future(pair.alice.request("NICKNAME", {"Use-Nickname": '"Al"'}))
+    (event,) = await pair.bob_log.wait(RequestReceived)
+    assert event.chunk.headers["Use-Nickname"] == '"Al"'
+    pair.bob.respond(event.chunk, 425)
+    response = await asking
+    assert (response.code, response.comment) == (425, "Nickname Reserved Or Already In Use")
+    await pair.close()
+
+
+async def test_what_a_handler_raises_harms_nobody(pair):
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["exception"]))
+    received = []
+
+    def handle(event):
+        if isinstance(event, DataReceived):
+            received.append(event.chunk.data)
+            raise ZeroDivisionError
+
+    pair.bob._on_event = handle
+    pair.alice.send(b"1", TEXT)
+    pair.alice.send(b"2", TEXT, success_report=True)
+    await pair.alice_log.wait(MessageDelivered)
+    assert received == [b"1", b"2"]
+    assert [type(error) for error in complaints] == [ZeroDivisionError] * 2
+
+
+async def test_sessions_share_a_connection_and_it_goes_with_the_last():
+    listener = await Listener.open("127.0.0.1")
+    pool = ConnectionPool()
+    sessions = []
+    for number in range(3):
+        local = MSRPURI("127.0.0.1", listener.port, f"bob{number}")
+        alice_log, bob_log = Log(), Log()
+        active = ActiveConnector("127.0.0.1", pool=pool)
+        bob = MSRPSession([local], await active.prepare(), bob_log, new_id=new_transaction_id)
+        listener.expect(bob)
+        sessions.append((await active.complete([local], alice_log), bob, alice_log, bob_log))
+    connections = {alice.connection for alice, *_ in sessions}
+    assert len(connections) == 1
+    for number, (alice, _, _, bob_log) in enumerate(sessions):
+        alice.send(b"%d" % number, TEXT)
+        assert [event.chunk.data for event in await bob_log.wait(DataReceived)] == [b"%d" % number]
+    (connection,) = connections
+    for index, (alice, bob, *_) in enumerate(sessions):
+        assert not connection.closed.done()
+        if index == 2:
+            await asyncio.gather(alice.close(), bob.close())
+        else:
+            await alice.close()
+    assert connection.closed.done()
+    await pool.close()
+    await listener.close()
+
+
+# TLS
+
+
+async def test_a_certificate_with_the_announced_fingerprint_is_trusted(certificate):
+    security = Security(certificate=certificate)
+    for algorithm in ("sha-1", "sha-256"):
+        pair = await Pair.open(security=security, fingerprints=[security.fingerprint(algorithm)], bob=ASSEMBLE)
+        assert pair.alice.local_uri.scheme == pair.bob.local_uri.scheme == "msrps"
+        pair.alice.send(bytes(1_000_000), TEXT, success_report=True)
+        assert len((await pair.bob_log.wait(DataReceived))[0].chunk.data) == 1_000_000
+        await pair.close()
+        assert pair.bob_log.events[-1] == Disconnected(None)
+
+
+async def test_another_fingerprint_is_not_trusted(certificate):
+    security = Security(certificate=certificate)
+    other = Security(certificate=make_certificate()).fingerprint()
+    with pytest.raises(TLSVerifyError) as raised:
+        await Pair.open(security=security, fingerprints=[other])
+    assert raised.value.check == "fingerprint"
+
+
+@pytest.mark.parametrize(
+    ("changes", "trusted", "check"),
+    [({}, False, "chain"), ({"host": "127.0.0.2"}, True, "host name"), ({"days": -1}, True, "validity")],
+)
+async def test_a_failed_verification_says_which_check(changes, trusted, check):
+    pem = make_certificate(**changes)
+    authorities = pem if trusted else make_certificate()
+    with pytest.raises(TLSVerifyError) as raised:
+        await Pair.open(security=Security(certificate=pem), alice_security=Security(authorities=authorities))
+    assert raised.value.check == check
+
+
+async def test_authorities_vouch_for_a_certificate(certificate):
+    pair = await Pair.open(security=Security(certificate=certificate), alice_security=Security(authorities=certificate))
+    await pair.close()
+
+
+async def test_without_verification_any_certificate_will_do(certificate):
+    pair = await Pair.open(security=Security(certificate=certificate), alice_security=Security(verify=False))
+    await pair.close()
+
+
+async def test_listening_over_tls_needs_a_certificate():
+    with pytest.raises(UnusableCertificate, match="without a certificate"):
+        await PassiveConnector("127.0.0.1", security=Security()).prepare()
+    with pytest.raises(UnusableCertificate):
+        await PassiveConnector("127.0.0.1", security=Security(certificate=b"nonsense")).prepare()
+    with pytest.raises(UnusableCertificate):
+        Security(certificate=b"nonsense").fingerprint()
+
+
+def test_fingerprints_are_read_and_written():
+    text = "sha-1 " + ":".join(["4A"] * 20)
+    assert str(Fingerprint.parse(text)) == text
+    assert Fingerprint.parse(text.lower()) == Fingerprint.parse(text)
+    for wrong in ("sha-1 4A:AD", "md5 " + ":".join(["4A"] * 16), "4A", "sha-999 4A:4A"):
+        with pytest.raises(ValueError, match="fingerprint"):
+            Fingerprint.parse(wrong)
+
+
+# Strangers
+
+
+async def test_connecting_to_nobody_says_why():
+    listener = await Listener.open("127.0.0.1")
+    await listener.close()
+    with pytest.raises(MSRPConnectError, match="refused"):
+        await open_connection("127.0.0.1", listener.port)
+
+
+async def test_connecting_takes_no_longer_than_it_may(certificate):
+    silent = socket.create_server(("127.0.0.1", 0))
+    port = silent.getsockname()[1]
+    with pytest.raises(MSRPTimeoutError):
+        await open_connection("127.0.0.1", port, security=Security(verify=False), timeout=0.2)
+    connector = ActiveConnector("127.0.0.1", bind_timeout=0.2)
+    with pytest.raises(MSRPTimeoutError) as raised:
+        await connector.complete([MSRPURI("127.0.0.1", port, "x")], Log())
+    assert raised.value.phase == "the answer to the first SEND"
+    silent.close()
+
+
+async def test_waiting_for_the_remote_takes_no_longer_than_it_may():
+    connector = PassiveConnector("127.0.0.1", bind_timeout=0.1)
+    await connector.prepare()
+    with pytest.raises(MSRPTimeoutError):
+        await connector.complete([MSRPURI("127.0.0.1", 2855, "x")], Log())
+
+
+async def test_an_unknown_session_is_refused():
+    listener, session, _ = await listener_and_session()
+    connector = ActiveConnector("127.0.0.1")
+    await connector.prepare()
+    with pytest.raises(BindRefused) as raised:
+        await connector.complete([MSRPURI("127.0.0.1", listener.port, "another")], Log())
+    assert raised.value.code == 481
+    # The right URI from the wrong party is no better.
+    with pytest.raises(BindRefused):
+        await connector.complete([session.local_uri], Log())
+    assert session.connection is None
+    await listener.close()
+
+
+async def test_a_session_belongs_to_its_first_connection():
+    listener, session, _ = await listener_and_session()
+    async with Stranger(listener.port) as (_, first), Stranger(listener.port) as (reader, second):
+        first.write(first_send(session))
+        await session.bound()
+        second.write(first_send(session))
+        assert (await reader.readuntil(b"$\r\n")).startswith(b"MSRP first1 506 Session Already In Use\r\n")
+    await session.close()
+    await listener.close()
+
+
+async def test_silent_strangers_are_dropped():
+    listener, session, _ = await listener_and_session(first_chunk_timeout=0.1)
+    async with Stranger(listener.port) as (one, _), Stranger(listener.port) as (other, _):
+        assert await one.read() == await other.read() == b""
+    assert listener.statistics.silent_connections == 2
+    assert session.connection is None
+    await listener.close()
+
+
+async def test_few_strangers_at_a_time_are_let_in():
+    listener, _, _ = await listener_and_session()
+    async with contextlib.AsyncExitStack() as stack:
+        readers = [(await stack.enter_async_context(Stranger(listener.port)))[0] for _ in range(MAX_HALF_OPEN + 5)]
+        for reader in readers[-5:]:
+            assert await reader.read() == b""
+        assert listener.statistics.refused_connections == 5
+        await listener.close()
+
+
+async def test_what_is_no_msrp_ends_the_connection():
+    listener, session, log = await listener_and_session()
+    async with Stranger(listener.port) as (_, writer):
+        writer.write(first_send(session) + b"GET / HTTP/1.1\r\n\r\n")
+        (event,) = await log.wait(Disconnected)
+    assert isinstance(event.error, MalformedChunk)
+    assert listener.statistics.malformed == 1
+    await listener.close()
+
+
+async def test_a_connection_cut_inside_a_chunk_is_no_clean_end():
+    listener, session, log = await listener_and_session()
+    async with Stranger(listener.port) as (_, writer):
+        writer.write(first_send(session) + b"MSRP second SEND\r\n")
+        writer.write_eof()
+        (event,) = await log.wait(Disconnected)
+    assert "in the middle of a chunk" in str(event.error)
+    await listener.close()
+
+
+async def test_who_never_reads_our_answers_is_not_read_any_more(pair):
+    connection = pair.bob.connection
+    connection.pause_writing()  # as asyncio does when the socket takes no more
+    for _ in range(5000):
+        pair.alice.send(b"x" * 100, TEXT)
+    received = -1
+    while received != len(pair.bob_log.of(DataReceived)):
+        received = len(pair.bob_log.of(DataReceived))
+        await asyncio.sleep(0.1)
+    assert connection.sender.waiting_chunks == received < 5000
+    connection.resume_writing()
+    await pair.bob_log.wait(DataReceived, 5000)
+    await pair.alice_log.wait(MessageAccepted, 5000)
+
+
+# Hooks
+
+
+async def test_the_trace_shows_each_chunk_once_and_no_binary():
+    traced = []
+    logged = []
+    hooks = Hooks(lambda _, direction, text: traced.append((direction, text)), lambda *line: logged.append(line))
+    pair = await Pair.open(hooks=hooks)
+    traced.clear()
+    pair.alice.send("grüße".encode(), TEXT)
+    await pair.bob_log.wait(DataReceived)
+    pair.alice.send(bytes(100_000), "image/png", success_report=True)
+    await pair.alice_log.wait(MessageDelivered)
+    await pair.close()
+    outgoing = [text for direction, text in traced if direction == "outgoing"]
+    assert len([text for text in outgoing if " SEND\r\n" in text]) == 2
+    assert "\r\n\r\ngrüße\r\n-------" in outgoing[0]
+    assert any("(100000 bytes of image/png)" in text for text in outgoing)
+    incoming = [text.split("\r\n")[0].split(" ", 2)[2] for direction, text in traced if direction == "incoming"]
+    assert incoming[0] == "200 OK"
+    assert "REPORT" in incoming
+
+
+async def test_the_log_tells_of_connections_given_up():
+    lines = []
+    listener, session, log = await listener_and_session(hooks=Hooks(log=lambda *line: lines.append(line)))
+    async with Stranger(listener.port) as (_, writer):
+        writer.write(first_send(session) + b"\xff\xff\xff\xff\xff\xff")
+        await log.wait(Disconnected)
+    assert [level for _, level in lines] == [logging.WARNING]
+    assert "127.0.0.1" in lines[0][0]
+    await listener.close()
