@@ -10,7 +10,8 @@ import asyncio
 import os
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, Final, TypeAlias
 
 from sipsimple.core.certificate import load_self_signed
 from sipsimple.sip.errors import OS_ERROR_BASE, PJSIPTLSError
@@ -21,6 +22,8 @@ NO_TIMEOUT: Final = 60.0
 """What a handshake timeout of 0, which means none, comes to: strangers must not hold a connection for ever."""
 
 _INVALID_VALUE: Final = 70004
+
+Stamp: TypeAlias = tuple[int, ...]
 
 
 class UnusableFile(OSError):
@@ -36,7 +39,10 @@ class UnusableFile(OSError):
 
 
 class TLSSecurity:
-    """The certificates of a running engine; what the options name is read at once."""
+    """The certificates of a running engine.
+
+    What the options name is read at once, and again when a file has changed: certificates are renewed in place.
+    """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         """`options` are the `tls_...` options of the engine. Raises PJSIPTLSError."""
@@ -45,12 +51,12 @@ class TLSSecurity:
         self._certificate: str | None = options["tls_cert_file"]
         self._key: str | None = options["tls_privkey_file"]
         self._verify_server: bool = options["tls_verify_server"]
-        self._clients: dict[Identity | None, ssl.SSLContext] = {}
-        self._server = _context(ssl.PROTOCOL_TLS_SERVER)
-        self._has_certificate = self._certificate is not None
+        self._clients: dict[Identity | None, tuple[Stamp, ssl.SSLContext]] = {}
+        self._server: tuple[Stamp, ssl.SSLContext] | None = None
+        self._server_lock = asyncio.Lock()
         try:
             if self._certificate is not None:
-                _load_certificate(self._server, self._certificate, self._key)
+                self._server = _stamp(self._certificate, self._key), self._make_server()
             if self._ca_file is not None:
                 _load_authorities(_context(ssl.PROTOCOL_TLS_CLIENT), self._ca_file)
         except UnusableFile as error:
@@ -59,16 +65,35 @@ class TLSSecurity:
 
     async def server_context(self) -> ssl.SSLContext:
         """For those who connect to us; without a configured certificate one is made. Raises OSError."""
-        if not self._has_certificate:
-            await asyncio.to_thread(load_self_signed, self._server)
-            self._has_certificate = True
-        return self._server
+        async with self._server_lock:
+            stamp = _stamp(self._certificate, self._key)
+            if self._server is None:
+                self._server = stamp, await asyncio.to_thread(self._make_server)
+            elif self._server[0] != stamp:
+                context = self._server[1]
+                # What is being written just now cannot be used yet; the old one does until then.
+                with suppress(UnusableFile):
+                    context = await asyncio.to_thread(self._make_server)
+                self._server = stamp, context
+            return self._server[1]
 
     async def client_context(self, identity: Identity | None) -> ssl.SSLContext:
         """For connections of ours; raises UnusableFile when the certificate of the identity cannot be used."""
-        context = self._clients.get(identity)
-        if context is None:
-            context = self._clients[identity] = await asyncio.to_thread(self._make_client, identity)
+        certificate = self._certificate if identity is None else identity.certificate
+        stamp = _stamp(certificate, self._key, self._ca_file)
+        known = self._clients.get(identity)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        context = await asyncio.to_thread(self._make_client, identity)
+        self._clients[identity] = stamp, context
+        return context
+
+    def _make_server(self) -> ssl.SSLContext:
+        context = _context(ssl.PROTOCOL_TLS_SERVER)
+        if self._certificate is not None:
+            _load_certificate(context, self._certificate, self._key)
+        else:
+            load_self_signed(context)
         return context
 
     def _make_client(self, identity: Identity | None) -> ssl.SSLContext:
@@ -109,6 +134,17 @@ def complete(
         return destination
     names = peer.names or tuple(dict.fromkeys((sender.host, request_uri.host, destination.host)))
     return destination._replace(peer=Peer(names, peer.identity or identities.get(address_of_record(sender))))
+
+
+def _stamp(*files: str | None) -> Stamp:
+    """What changes when one of the files does."""
+    times = []
+    for file in files:
+        try:
+            times.append(os.stat(file).st_mtime_ns if file is not None else 0)
+        except OSError:
+            times.append(0)
+    return tuple(times)
 
 
 def _context(protocol: int) -> ssl.SSLContext:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -233,6 +235,37 @@ async def test_certificates_that_cannot_be_used_are_refused_at_the_start(authori
     # What failed leaves the way free.
     async with running() as engine:
         assert engine.tls_port
+
+
+async def test_a_certificate_that_was_renewed_in_its_place_is_shown(authority, tmp_path):
+    """New connections show the new one; what cannot be read, as it is being written, leaves the old one in force."""
+    path = tmp_path / "certificate.pem"
+    files = [authority.issue(name) for name in ("example.org", "example.com")]
+    first, second = [await asyncio.to_thread(Path(file).read_bytes) for file in files]
+    path.write_bytes(first)
+    options = {"tls_cert_file": str(path), "tls_ca_file": str(authority.file), "tls_verify_server": True}
+    async with running(**options) as engine:
+
+        async def shown_to(host: str) -> bool:
+            """Whether an account of this domain finds its server, over a connection of its own."""
+            try:
+                user = SIPURI(host, "alice")
+                return await asked(engine, user, user, route(engine, host, maddr="127.0.0.1")) == 200
+            except SIPCoreError:
+                return False
+
+        assert await shown_to("example.org")
+        replace(path, b"")
+        assert not await shown_to("example.com")
+        replace(path, second)
+        assert await shown_to("example.com")
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file, and see to it that its time differs, however coarse the clock of the disk."""
+    before = path.stat().st_mtime_ns
+    path.write_bytes(content)
+    os.utime(path, ns=(before + 10**9, before + 10**9))
 
 
 async def test_a_port_in_use_is_no_matter_of_tls():
