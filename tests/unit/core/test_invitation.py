@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sipsimple.core import (
+    SIPURI,
     ContactHeader,
     Engine,
     FromHeader,
@@ -19,7 +20,6 @@ from sipsimple.core import (
     SDPSession,
     SIPCoreError,
     SIPCoreInvalidStateError,
-    SIPURI,
     ToHeader,
 )
 from sipsimple.notification import NotificationCenter
