@@ -115,3 +115,29 @@ async def test_a_call_that_baresip_refuses_fails(nothing_left: None, tmp_path: P
         with pytest.raises(Exception, match="488") as caught:
             await alice.call(bob.uri, codecs=["PCMU"])
         assert (caught.value.code, caught.value.originator) == (488, "remote")
+
+
+async def test_digits_come_from_baresip(nothing_left: None, tmp_path: Path) -> None:
+    async with Baresip(tmp_path / "bob", frequency=THEIRS) as bob, user_agent() as alice:
+        session = await alice.call(bob.uri)
+        stream = session.streams[0]
+        await bob.has_heard(0.1)
+        for number, digit in enumerate("15#", 1):
+            await bob.command("sndcode", digit)
+            told = await alice.record.until(stream, "AudioStreamGotDTMF", count=number)
+            assert told.digit == digit
+        await session.end()
+        await bob.event("CALL_CLOSED")
+
+
+async def test_digits_reach_baresip(nothing_left: None, tmp_path: Path) -> None:
+    async with Baresip(tmp_path / "bob", frequency=THEIRS) as bob, user_agent() as alice:
+        session = await alice.call(bob.uri)
+        await bob.has_heard(0.1)
+        for number, digit in enumerate("15#", 1):
+            session.streams[0].send_dtmf(digit)
+            # It tells the beginning and the end of a digit.
+            told = await bob.event("CALL_DTMF_START", count=number)
+            assert told["param"] == digit
+        await session.end()
+        await bob.event("CALL_CLOSED")
