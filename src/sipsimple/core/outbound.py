@@ -47,6 +47,12 @@ def on_flow(contact: FrozenContactHeader, hop: Destination) -> FrozenContactHead
     return FrozenContactHeader(FrozenSIPURI.new(written), contact.display_name, contact.parameters)
 
 
+def supported(options: str, contact: FrozenContactHeader | None) -> str:
+    """These option tags, with `outbound` where the contact asks for it; some proxies want to see both."""
+    asks = contact is not None and contact.uri is not None and "ob" in contact.uri.parameters
+    return f"{options}, outbound" if asks else options
+
+
 def seen_address(response: Response) -> Address | None:
     """Where the server saw our request come from (RFC 3581 4); None when it does not say."""
     try:

@@ -14,6 +14,7 @@ from sipsimple.core.composing import (
 )
 from sipsimple.core.hops import next_hop
 from sipsimple.core.invitation.forks import Fork
+from sipsimple.core.outbound import supported
 from sipsimple.core.stack import stack
 from sipsimple.sip.dialog import Dialog
 from sipsimple.sip.errors import MalformedMessage, SDPNegotiationError, SIPCoreError
@@ -51,6 +52,7 @@ class OutgoingLeg:
         assert to_header is not None
         assert route is not None
         assert call_id is not None
+        options = supported(SUPPORTED, invitation.local_contact_header)
         self.request = compose_request(
             "INVITE",
             _request_uri(to_header.uri, route.uri),
@@ -60,7 +62,7 @@ class OutgoingLeg:
             cseq=self._cseq,
             contact=invitation.local_contact_header,
             route=route,
-            extra=(FrozenHeader("Allow", ALLOW), FrozenHeader("Supported", SUPPORTED), *extra),
+            extra=(FrozenHeader("Allow", ALLOW), FrozenHeader("Supported", options), *extra),
             content_type=SDP_TYPE,
             body=offer.encode(),
         )
