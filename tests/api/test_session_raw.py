@@ -189,3 +189,30 @@ async def test_6_25_an_answer_to_a_reinvite_that_says_the_dialog_is_gone_ends_it
         else:
             await eventually(lambda: caller.state == "connected", "the old state")
             assert agent.record.transactions(caller)[-1] == ("local", "INVITE", 408, None)
+
+
+async def test_early_media_is_played_before_the_call_is_answered(agent: Agent):
+    with RawPeer() as peer:
+        stream = agent.stream()
+        caller = agent.call(stream, routes=[Route("127.0.0.1", peer.port)])
+        invite = await peer.expect("INVITE")
+        peer.respond(invite, 183, "Session Progress", description())
+        await agent.record.until(stream, "MediaStreamDidStart")
+        assert caller.state == "outgoing"
+        assert "WillStart" not in agent.record.short(caller)
+        peer.respond(invite, 200, "OK", description())
+        await agent.record.until(caller, "DidStart")
+        assert stream.calls == ["initialize", "start", "update"]
+        assert agent.record.names(stream).count("MediaStreamDidStart") == 1
+
+
+async def test_early_media_of_a_call_that_is_refused_ends_with_it(agent: Agent):
+    with RawPeer() as peer:
+        stream = agent.stream()
+        caller = agent.call(stream, routes=[Route("127.0.0.1", peer.port)])
+        invite = await peer.expect("INVITE")
+        peer.respond(invite, 183, "Session Progress", description())
+        await agent.record.until(stream, "MediaStreamDidStart")
+        peer.respond(invite, 486, "Busy Here")
+        assert (await agent.record.until(caller, "DidFail")).code == 486
+        assert stream.calls == ["initialize", "start", "deactivate", "end"]

@@ -66,6 +66,9 @@ class CallFlow:
         self.streams: list[Any] = []
         self.acknowledged = False
         self.negotiated: Negotiated | None = None
+        # Streams that early media has started, and those of them that told so.
+        self.early: list[Any] = []
+        self.running: list[Any] = []
 
     # Waiting
 
@@ -106,9 +109,12 @@ class CallFlow:
         self.streams = self.session.proposed_streams = agreed
         if not agreed:
             raise NotNegotiated("the other party refused every media stream")
-        waiting = list(agreed)
+        waiting = [stream for stream in agreed if stream not in self.running]
         for stream in agreed:
-            stream.start(negotiated.local_sdp, negotiated.remote_sdp, stream.index)
+            if stream in self.early:
+                stream.update(negotiated.local_sdp, negotiated.remote_sdp, stream.index)
+            else:
+                stream.start(negotiated.local_sdp, negotiated.remote_sdp, stream.index)
         deadline = self.deadline(self.session.media_stream_timeout)
         while waiting or not self.acknowledged:
             try:

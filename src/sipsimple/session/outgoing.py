@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sipsimple.configuration.settings import SIPSimpleSettings
 from sipsimple.core import Invitation, RouteHeader
 from sipsimple.session import sdp
-from sipsimple.session.events import DialogChanged, Negotiated
+from sipsimple.session.events import DialogChanged, Negotiated, StreamStarted
 from sipsimple.session.flow import (
     GOODBYE_TIMEOUT,
     CallFlow,
@@ -88,19 +88,37 @@ class OutgoingCall(CallFlow):
             extra_headers=session._extra_headers,
         )
         deadline = None if timeout is None else self.deadline(timeout)
+        answered = False
         while True:
             match self.interruption(await self.next(deadline)):
                 case DialogChanged(state="early", data=data):
                     if data.code == 180:
                         self.post("SIPSessionGotRingIndication")
                     self.post("SIPSessionGotProvisionalResponse", code=data.code, reason=data.reason)
+                case Negotiated() as negotiated if not answered:
+                    self.start_early(negotiated)
+                case StreamStarted(stream):
+                    self.running.append(stream)
                 case DialogChanged(state="connecting"):
+                    answered = True
                     self.post("SIPSessionWillStart")
                 case Negotiated() as negotiated:
                     self.negotiated = negotiated
                 case DialogChanged(state="connected"):
                     self.acknowledged = True
                     return
+
+    def start_early(self, negotiated: Negotiated) -> None:
+        """Play what comes before the call is answered (RFC 3960): announcements, the ringing tone of the other side."""
+        for stream in self.streams:
+            accepted = sdp.accepts(negotiated.local_sdp, stream.index)
+            if not (accepted and sdp.accepts(negotiated.remote_sdp, stream.index)):
+                continue
+            if stream in self.early:
+                stream.update(negotiated.local_sdp, negotiated.remote_sdp, stream.index)
+            else:
+                self.early.append(stream)
+                stream.start(negotiated.local_sdp, negotiated.remote_sdp, stream.index)
 
     async def start(self) -> bool:
         assert self.negotiated is not None, "a connected dialog has negotiated"
