@@ -27,6 +27,7 @@ KEEP_ALIVE_STREAM: Final = (95.0, 120.0)
 KEEP_ALIVE_DATAGRAM: Final = (24.0, 29.0)
 """The same through a NAT over UDP (RFC 5626 4.4.2), where bindings live shorter."""
 FLOW_TIMER_SHARE: Final = (0.8, 1.0)
+LOSS_GRACE: Final = 1.0
 MIN_FLOW_TIMER: Final = 10.0
 """Whatever the server says, it does not get keep-alives more often."""
 
@@ -127,7 +128,8 @@ class Flow:
             else:
                 self._endpoint.keep_open(self.destination)
         except TransportError as error:
-            self.ended(error)
+            # A connection that is ending tells so itself in a moment, with the reason.
+            self._alarm = self._endpoint.call_at(self._endpoint.now() + LOSS_GRACE, self.ended, error)
         else:
             self._alarm = self._arm()
 
