@@ -15,6 +15,10 @@ import pytest
 
 LEAK_TIMEOUT = 5.0
 
+# A process of its own takes half a second to start, and each test starts its engine anew. Run the tests with
+# SIPSIMPLE_MEDIA_HOST=process to have it all as applications have it; some tests ask for that by themselves.
+os.environ.setdefault("SIPSIMPLE_MEDIA_HOST", "thread")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Hand the numbers of `@pytest.mark.spec` on to the JUnit report."""

@@ -12,7 +12,9 @@ from tests.support.agent import eventually, running_agent
 
 
 @pytest.mark.spec(156, 157, 177)
-async def test_digits_of_a_call_are_told_to_the_other_side(nothing_left):
+@pytest.mark.parametrize("host", ["thread", "process"])
+async def test_digits_of_a_call_are_told_to_the_other_side(nothing_left, monkeypatch, host):
+    monkeypatch.setenv("SIPSIMPLE_MEDIA_HOST", host)
     async with running_agent() as agent:
         caller, callee = await agent.talking(AudioStream(agent.account))
         (ours,), (theirs,) = caller.streams, callee.streams

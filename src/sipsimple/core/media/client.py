@@ -12,6 +12,7 @@ import errno
 import itertools
 import logging
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Hashable
@@ -65,9 +66,16 @@ class Listener(Protocol):
 
 
 def default_host() -> Host:
-    from sipsimple.media.host import ThreadHost
+    """An engine in a process of its own, where nothing that the application does is heard.
 
-    return ThreadHost()
+    `SIPSIMPLE_MEDIA_HOST=thread` in the environment puts it into a thread, for debugging; so does a program that was
+    frozen into one file, which has no interpreter to start.
+    """
+    from sipsimple.media.host import ThreadHost
+    from sipsimple.media.process import ProcessHost
+
+    in_thread = os.environ.get("SIPSIMPLE_MEDIA_HOST") == "thread" or getattr(sys, "frozen", False)
+    return ThreadHost() if in_thread else ProcessHost()
 
 
 class MediaClient(metaclass=Singleton):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import pytest
 
-from sipsimple.core.media.client import MediaClient
+from sipsimple.core.media.client import MediaClient, default_host
 from sipsimple.core.media.mixer import AudioMixer
 from sipsimple.core.media.rtp import RTPTransport
 from sipsimple.loop import bind_loop, unbind_loop
 from sipsimple.media import commands
 from sipsimple.media.errors import EngineStopped, MediaError, PortsExhausted
+from sipsimple.media.host import ThreadHost
+from sipsimple.media.process import ProcessHost
 from sipsimple.sip.errors import PJSIPError, SIPCoreError
 
 
@@ -125,3 +129,38 @@ def test_codecs_are_those_of_the_engine_unless_told(host):
     assert "PCMU" in client.codecs
     client.codecs = ["PCMA"]
     assert client.codecs == ["PCMA"]
+
+
+@pytest.mark.parametrize(("setting", "kind"), [("thread", ThreadHost), ("process", ProcessHost), (None, ProcessHost)])
+def test_the_engine_has_a_process_of_its_own_unless_it_is_debugged(monkeypatch, setting, kind):
+    monkeypatch.delenv("SIPSIMPLE_MEDIA_HOST")
+    if setting is not None:
+        monkeypatch.setenv("SIPSIMPLE_MEDIA_HOST", setting)
+    assert type(default_host()) is kind
+
+
+def test_a_program_in_one_file_has_no_interpreter_to_start(monkeypatch):
+    monkeypatch.delenv("SIPSIMPLE_MEDIA_HOST")
+    monkeypatch.setattr("sys.frozen", True, raising=False)
+    assert type(default_host()) is ThreadHost
+
+
+async def test_after_the_death_of_the_engine_the_next_mixer_starts_a_fresh_one(nothing_left, monkeypatch):
+    monkeypatch.setattr(MediaClient, "host_factory", ProcessHost)
+    bind_loop(asyncio.get_running_loop())
+    try:
+        client = MediaClient()
+        died = asyncio.get_running_loop().create_future()
+        client.on_died = died.set_result
+        AudioMixer(None, None, 16000)
+        first = client._host.pid
+        os.kill(first, signal.SIGKILL)
+        async with asyncio.timeout(10):
+            assert str(first) in await died
+        mixer = AudioMixer(None, None, 16000)
+        assert client._host.pid != first
+        assert client.running
+        mixer.close()
+        await asyncio.to_thread(client.stop)
+    finally:
+        unbind_loop(asyncio.get_running_loop())
