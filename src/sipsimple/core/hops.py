@@ -37,10 +37,10 @@ def next_hop(dialog: Dialog, before: Destination, sender: Any) -> Destination:
         return before
     if hop[:3] == before[:3]:
         return before
-    if hop.transport == before.transport == "tls" and not dialog.route_set:
-        same_party = before.peer is None and hop.host == before.host and stack().endpoint.has_connection(before)
-        if same_party:
-            return before
+    came_to_us = before.peer is None and hop.transport == before.transport == "tls"
+    same_party = came_to_us and hop.host == before.host and not dialog.route_set
+    if same_party and stack().endpoint.has_connection(before):
+        return before
     return complete(hop, sender, dialog.remote_target, stack().identities)
 
 

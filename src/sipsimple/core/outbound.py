@@ -27,9 +27,10 @@ KEEP_ALIVE_STREAM: Final = (95.0, 120.0)
 KEEP_ALIVE_DATAGRAM: Final = (24.0, 29.0)
 """The same through a NAT over UDP (RFC 5626 4.4.2), where bindings live shorter."""
 FLOW_TIMER_SHARE: Final = (0.8, 1.0)
-LOSS_GRACE: Final = 1.0
 MIN_FLOW_TIMER: Final = 10.0
 """Whatever the server says, it does not get keep-alives more often."""
+LOSS_GRACE: Final = 1.0
+"""How long a connection that takes no keep-alive has to tell its end by itself, in seconds."""
 
 
 def marked(contact: FrozenContactHeader, instance_id: str) -> FrozenContactHeader:
