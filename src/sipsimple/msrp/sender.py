@@ -114,12 +114,12 @@ class Sender:
         """Send a piece; where it would look like the end line, break the chunk inside that (RFC 4975 7.1)."""
         reach = len(chunk.marker) - 1
         found = (chunk.tail + piece[:reach]).find(chunk.marker)
-        found = found - len(chunk.tail) if found >= 0 else piece.find(chunk.marker)
-        if found < 0 or chunk.message.content_type is None:
+        begin = found - len(chunk.tail) if found >= 0 else piece.find(chunk.marker)
+        if found < 0 and begin < 0:
             chunk.tail = (chunk.tail + piece)[-reach:] if len(piece) < reach else piece[-reach:]
             chunk.message.sent += len(piece)
             return [piece] if piece else []
-        cut = found + reach  # at least 0, as all but the last byte of what was found may have gone
+        cut = begin + reach  # at least 0, as all but the last byte of what was found may have gone
         chunk.message.put_back = piece[cut:]
         chunk.message.sent += cut
         return [piece[:cut], *self._close(chunk, now)]

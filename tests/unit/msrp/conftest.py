@@ -3,7 +3,7 @@
 import asyncio
 import datetime
 import ipaddress
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -60,11 +60,15 @@ class Log:
 
     async def wait(self, kind: type, count: int = 1) -> list[Any]:
         """Wait for so many events of a kind."""
+        await self.until(lambda: len(self.of(kind)) >= count)
+        return self.of(kind)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for events that make this true."""
         async with asyncio.timeout(TIME_LIMIT):
-            while len(self.of(kind)) < count:
+            while not condition():
                 self._changed.clear()
                 await self._changed.wait()
-        return self.of(kind)
 
 
 class Pair:

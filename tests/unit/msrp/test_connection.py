@@ -5,8 +5,10 @@ import contextlib
 import hashlib
 import io
 import logging
+import resource
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +47,10 @@ from .conftest import TIME_LIMIT, Log, Pair, make_certificate
 
 TEXT = "text/plain"
 ASSEMBLE = {"options": SessionOptions(assemble=True)}
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 class Stranger:
@@ -157,9 +163,39 @@ async def test_who_does_not_read_stops_the_sender_and_nothing_is_lost(pair):
     assert settled < size
     pair.bob.resume_reading()
     await pair.alice_log.wait(MessageSent)
-    async with asyncio.timeout(TIME_LIMIT):
-        while sum(len(event.chunk.data) for event in pair.bob_log.of(DataReceived)) < size:
-            await pair.bob_log.wait(DataReceived, len(pair.bob_log.of(DataReceived)) + 1)
+    await pair.bob_log.until(lambda: sum(len(event.chunk.data) for event in pair.bob_log.of(DataReceived)) == size)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system does not tell how much memory we use")
+async def test_a_large_transfer_needs_no_memory(pair):
+    size, step = 200_000_000, 1_000_000
+    sent, received = hashlib.sha1(), hashlib.sha1()
+
+    class Source:
+        left = size
+
+        def read(self, limit):
+            block = bytes([self.left // step % 256]) * min(limit, self.left)
+            self.left -= len(block)
+            sent.update(block)
+            return block
+
+    def take(event):
+        if isinstance(event, DataReceived):
+            received.update(event.chunk.data)
+        elif isinstance(event, Disconnected):
+            pair.bob_log(event)
+
+    pair.bob._on_event = take
+    before = resident_bytes()
+    pair.alice.send(Source(), "application/octet-stream", size=size, success_report=True, failure_report="partial")
+    peak = before
+    async with asyncio.timeout(50):
+        while not any(event.is_complete for event in pair.alice_log.of(MessageDelivered)):
+            await pair.alice_log.wait(MessageDelivered, len(pair.alice_log.of(MessageDelivered)) + 1)
+            peak = max(peak, resident_bytes())
+    assert received.digest() == sent.digest()
+    assert peak - before < 20_000_000
 
 
 async def test_close_lets_what_was_queued_arrive(pair):
