@@ -11,10 +11,10 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from io import FileIO
+from io import BufferedReader, FileIO
 from typing import Final
 
-from .pipe import BrokenMessage, packed, read_message, write
+from .pipe import BrokenMessage, packed, read_message, waiting, write
 from .runner import Runner
 
 FLUSH_TIMEOUT: Final = 2.0
@@ -25,7 +25,7 @@ def main() -> None:
     """Run the engine until the standard input ends."""
     # Ctrl-C in a terminal reaches the whole group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    commands, events = FileIO(os.dup(0), "rb"), FileIO(os.dup(1), "wb")
+    commands, events = BufferedReader(FileIO(os.dup(0), "rb")), FileIO(os.dup(1), "wb")
     # Whatever a library prints must not get between the events.
     os.dup2(2, 1)
     _raise_file_limit()
@@ -37,7 +37,7 @@ def main() -> None:
     writer.join(FLUSH_TIMEOUT)
 
 
-def _obey(runner: Runner, pipe: FileIO) -> None:
+def _obey(runner: Runner, pipe: BufferedReader) -> None:
     try:
         while True:
             runner.put(read_message(pipe))
@@ -53,7 +53,10 @@ def _tell(runner: Runner, pipe: FileIO) -> None:
     # The input ends too when the parent is gone, and that ends the engine.
     with suppress(OSError):
         while (event := runner.outbox.get()) is not None:
-            write(pipe, packed(event))
+            events = waiting(runner.outbox, event)
+            write(pipe, b"".join([packed(event) for event in events if event is not None]))
+            if events[-1] is None:
+                return
         return
     while runner.outbox.get() is not None:
         pass

@@ -7,13 +7,16 @@ is noticed instead of filling the memory.
 from __future__ import annotations
 
 import pickle
+import queue
 import struct
-from io import RawIOBase
-from typing import Any, Final
+from io import BufferedReader, RawIOBase
+from typing import Any, Final, TypeVar
 
 MAX_MESSAGE_SIZE: Final = 1 << 24
 
 _LENGTH: Final = struct.Struct("!I")
+
+T = TypeVar("T")
 
 
 class BrokenMessage(Exception):
@@ -33,7 +36,15 @@ def write(pipe: RawIOBase, data: bytes) -> None:
         rest = rest[pipe.write(rest) :]
 
 
-def read_message(pipe: RawIOBase) -> Any:
+def waiting(source: queue.SimpleQueue[T], first: T) -> list[T]:
+    """Return the first message and all that wait behind it, which go out in one write."""
+    messages = [first]
+    while not source.empty():
+        messages.append(source.get())
+    return messages
+
+
+def read_message(pipe: RawIOBase | BufferedReader) -> Any:
     """Wait for a message; raises EOFError when the pipe was closed, and `BrokenMessage`."""
     (length,) = _LENGTH.unpack(_read(pipe, _LENGTH.size))
     if length > MAX_MESSAGE_SIZE:
@@ -45,7 +56,7 @@ def read_message(pipe: RawIOBase) -> Any:
         raise BrokenMessage(f"a message cannot be read: {error!r}") from error
 
 
-def _read(pipe: RawIOBase, length: int) -> bytes:
+def _read(pipe: RawIOBase | BufferedReader, length: int) -> bytes:
     data = b""
     while len(data) < length:
         part = pipe.read(length - len(data))

@@ -13,12 +13,12 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from io import FileIO
+from io import BufferedReader, FileIO
 from typing import Final, cast
 
 from .commands import Command, EngineDied, Event, PlayFile, RecordFile
 from .host import Host
-from .pipe import BrokenMessage, packed, read_message, write
+from .pipe import BrokenMessage, packed, read_message, waiting, write
 
 END_TIMEOUT: Final = 1.0
 """Seconds for a process to end after its last event."""
@@ -35,6 +35,7 @@ class ProcessHost(Host):
         super().__init__()
         self._audio_backend = audio_backend
         self._process: subprocess.Popen[bytes] | None = None
+        self._events: BufferedReader | None = None
         self._inbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="media-commands", daemon=True)
         self._is_over = False
@@ -53,6 +54,7 @@ class ProcessHost(Host):
         environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": path}
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, bufsize=0, env=environment)  # noqa: S603
+        self._events = BufferedReader(cast("FileIO", self._process.stdout))
         self._writer.start()
 
     def _submit(self, command: Command) -> None:
@@ -66,16 +68,19 @@ class ProcessHost(Host):
         pipe = cast("FileIO", self._child.stdin)
         with pipe:
             while (data := self._inbox.get()) is not None:
+                messages = waiting(self._inbox, data)
                 try:
-                    write(pipe, data)
+                    write(pipe, b"".join([message for message in messages if message is not None]))
                 except OSError:  # it died, which whoever reads its events finds out
+                    return
+                if messages[-1] is None:
                     return
 
     def _next_event(self) -> Event | None:
         if self._is_over:
             return None
         try:
-            event: Event = read_message(cast("FileIO", self._child.stdout))
+            event: Event = read_message(cast("BufferedReader", self._events))
         except (EOFError, OSError, BrokenMessage) as error:
             cause = self._bury(error)
             return None if self._stopping else EngineDied(cause)
@@ -88,7 +93,7 @@ class ProcessHost(Host):
         child = self._child
         self._is_over = True
         self._inbox.put(None)
-        cast("FileIO", child.stdout).close()
+        cast("BufferedReader", self._events).close()
         try:
             code = child.wait(END_TIMEOUT)
         except subprocess.TimeoutExpired:
