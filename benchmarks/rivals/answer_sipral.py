@@ -1,0 +1,24 @@
+"""Answer every call with `sipral`, with its own media and no sound device."""
+
+import asyncio
+import sys
+
+from sipral import Stack
+from sipral.enums import AudioMode, EventKind
+
+
+async def main() -> None:
+    loop = asyncio.get_running_loop()
+    port = int(sys.argv[1])
+    unlimited = (1, 10_000)
+    options = {"bind_host": "127.0.0.1", "bind_port": port, "audio": AudioMode.APPLICATION}
+    with Stack(loop=loop, invite_limit=unlimited, **options) as stack:
+        stack.add_account("sip:service@127.0.0.1", registrar_address="127.0.0.1:9")
+        print("ready", flush=True)
+        while True:
+            event = await stack.events.get()
+            if event.kind == EventKind.INCOMING_CALL:
+                stack.answer_call(event, media_host="127.0.0.1")
+
+
+asyncio.run(main())
