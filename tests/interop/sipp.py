@@ -1,4 +1,4 @@
-"""SIPp as a peer: one of its built-in scenarios, run to its end, and its statistics."""
+"""SIPp as a peer: one of its built-in scenarios or one of ours, run to its end, and its statistics."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.support.ports import free_port, port_is_bound
 from tests.support.programs import Program, need, until
 
 PACKAGE: Final = "sip-tester"
+SCENARIOS: Final = Path(__file__).parent / "scenarios"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Outcome:
 
 
 class SIPp:
-    """One run of a built-in scenario (`uac`, `uas`) that ends by itself after `calls` calls."""
+    """One run of a scenario that ends by itself after `calls` calls: `uac`, `uas`, or the name of a file of ours."""
 
     def __init__(
         self,
@@ -48,11 +49,13 @@ class SIPp:
         self.port = free_port()
         self.timeout = timeout
         directory.mkdir(exist_ok=True)
+        own = SCENARIOS / f"{scenario}.xml"
         self._statistics = directory / f"{scenario}-{self.port}.csv"
         self._errors = directory / f"{scenario}-{self.port}-errors.log"
         self.program = Program(
             need("sipp", PACKAGE),
-            *("-sn", scenario, "-i", "127.0.0.1", "-p", str(self.port), "-mp", str(free_port())),
+            *(("-sf", str(own)) if own.exists() else ("-sn", scenario)),
+            *("-i", "127.0.0.1", "-p", str(self.port), "-mp", str(free_port())),
             *("-m", str(calls), "-r", str(rate), "-t", transport, "-nostdin"),
             *("-timeout", str(timeout), "-timeout_error"),
             *("-trace_stat", "-stf", str(self._statistics), "-fd", "1"),
