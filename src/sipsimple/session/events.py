@@ -2,88 +2,73 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from sipsimple.notification import NotificationData
 
 
-@dataclass(slots=True, frozen=True)
-class StreamInitialized:
+class StreamInitialized(NamedTuple):
     stream: Any
 
 
-@dataclass(slots=True, frozen=True)
-class StreamStarted:
+class StreamStarted(NamedTuple):
     stream: Any
 
 
-@dataclass(slots=True, frozen=True)
-class StreamFailed:
+class StreamFailed(NamedTuple):
     stream: Any
     reason: str
 
 
-@dataclass(slots=True, frozen=True)
-class DialogChanged:
+class DialogChanged(NamedTuple):
     """The invitation went to another state; `data` is that of `SIPInvitationChangedState`."""
 
     state: str
     data: NotificationData
 
 
-@dataclass(slots=True, frozen=True)
-class Negotiated:
+class Negotiated(NamedTuple):
     """The offer and the answer agree on these descriptions."""
 
     local_sdp: Any
     remote_sdp: Any
 
 
-@dataclass(slots=True, frozen=True)
-class NegotiationFailed:
+class NegotiationFailed(NamedTuple):
     error: str
 
 
-@dataclass(slots=True, frozen=True)
-class AcceptRequested:
+class AcceptRequested(NamedTuple):
     streams: list[Any]
 
 
-@dataclass(slots=True, frozen=True)
-class RejectRequested:
+class RejectRequested(NamedTuple):
     code: int
     reason: str | None
 
 
-@dataclass(slots=True, frozen=True)
-class EndRequested:
-    pass
+class EndRequested(NamedTuple):
+    """The application wants the session to end."""
 
 
-@dataclass(slots=True, frozen=True)
-class AddRequested:
+class AddRequested(NamedTuple):
     stream: Any
 
 
-@dataclass(slots=True, frozen=True)
-class RemoveRequested:
+class RemoveRequested(NamedTuple):
     stream: Any
 
 
-@dataclass(slots=True, frozen=True)
-class CancelRequested:
+class CancelRequested(NamedTuple):
     """Our own proposal is to be withdrawn."""
 
 
-@dataclass(slots=True, frozen=True)
-class HoldChanged:
+class HoldChanged(NamedTuple):
     """The application wants another hold state than the one that is agreed."""
 
 
-@dataclass(slots=True, frozen=True)
-class AddressChanged:
+class AddressChanged(NamedTuple):
     """This host is reached at another address now."""
 
 
