@@ -1,4 +1,7 @@
-"""Bytes of any kind into the MSRP parser: a chunk, need more, or MalformedChunk, and nothing else."""
+"""Anything into the MSRP parser and the session machine.
+
+The parser makes of bytes a chunk, need more, or MalformedChunk, and nothing else; the machine takes every chunk.
+"""
 
 import contextlib
 import random
@@ -7,9 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sipsimple.msrp.assembly import Assembler
 from sipsimple.msrp.chunker import MAX_HEAD_SIZE, Chunker
-from sipsimple.msrp.errors import MalformedChunk, MalformedURI
+from sipsimple.msrp.errors import MalformedChunk, MalformedURI, SessionClosed
+from sipsimple.msrp.events import MessageFailed
 from sipsimple.msrp.message import ByteRange, MSRPData, Status
+from sipsimple.msrp.sender import Sender
+from sipsimple.msrp.session import SessionMachine, State
 from sipsimple.msrp.uri import MSRPURI, parse_path
 
 PATHS = {"To-Path": "msrp://bob.example:8493/si438;tcp", "From-Path": "msrp://alice.example:7394/2s93;tcp"}
@@ -170,3 +177,91 @@ def test_a_chunk_that_grows_beyond_its_limit_is_malformed():
     data = MSRPData("d93kswow", method="SEND", headers={**PATHS, "Content-Type": "a/b"}, data=bytes(50_001)).encode()
     with pytest.raises(MalformedChunk):
         list(chunker.feed(data))
+
+
+LOCAL, REMOTE = MSRPURI("bob.example", 8493, "si438"), MSRPURI("alice.example", 7394, "2s93")
+header_values = {
+    "To-Path": st.sampled_from([str(LOCAL), str(REMOTE), f"{LOCAL} {REMOTE}", "x"]),
+    "From-Path": st.sampled_from([str(REMOTE), str(LOCAL), f"{LOCAL} {REMOTE}", "x y"]),
+    "Message-ID": st.sampled_from(["m1", "m2", "id00000", "id00001", "id00002"]),
+    "Byte-Range": st.sampled_from(["1-5/5", "1-*/*", "1-0/0", "3-4/9", "6-*/10", "9-1/3", f"1-*/{2**62}", "x"]),
+    "Status": st.sampled_from(["000 200 OK", "000 413", "001 200", "x"]),
+    "Success-Report": st.sampled_from(["yes", "no", "x"]),
+    "Failure-Report": st.sampled_from(["yes", "no", "partial", "x"]),
+    "Content-Type": st.sampled_from(["text/plain", "a/b", "x"]),
+}
+headers = st.fixed_dictionaries(
+    {name: header_values[name] for name in ("To-Path", "From-Path")},
+    optional={name: values for name, values in header_values.items() if not name.endswith("-Path")},
+)
+chunks = st.builds(
+    MSRPData,
+    st.sampled_from(["tr00000", "tr00001", "tr00002", "tr00003", "strange"]),
+    method=st.sampled_from(["SEND", "SEND", "REPORT", "AUTH", "NICKNAME"]),
+    headers=headers,
+    data=st.binary(max_size=10),
+    continuation=st.sampled_from("$+#"),
+    ends_chunk=st.booleans(),
+    offset=st.sampled_from([0, 0, 4]),
+) | st.builds(
+    MSRPData,
+    st.sampled_from(["tr00000", "tr00001", "tr00002", "tr00003", "strange"]),
+    code=st.sampled_from([200, 200, 400, 413, 481, 999]),
+    headers=headers,
+)
+acts = st.lists(
+    chunks | st.sampled_from(["send", "report", "write", "abort", "ask", "keep alive", "refuse", "late", "close"]),
+    max_size=25,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.booleans(), st.booleans(), acts)
+def test_whatever_happens_to_a_session_each_message_ends_once(is_active, assembles, happenings):
+    ids, transactions = (iter(f"{name}{number:05d}" for number in range(1000)) for name in ("id", "tr"))
+    sender = Sender(lambda: next(transactions))
+    machine = SessionMachine(
+        [LOCAL],
+        [REMOTE],
+        new_id=lambda: next(ids),
+        accept_types=["text/*"],
+        max_message_size=100,
+        assembler=Assembler() if assembles else None,
+        methods=["NICKNAME"],
+    )
+    if is_active:
+        machine.bind(sender)
+    else:
+        machine.expect()
+        machine.attach(sender)
+    now, sent = 0.0, []
+    for happening in happenings:
+        # What the user does at the wrong time is refused by these two and changes nothing.
+        with contextlib.suppress(SessionClosed, RuntimeError):
+            match happening:
+                case "send" | "report":
+                    sent.append(machine.send(b"hello", "text/plain", success_report=happening == "report"))
+                case "write":
+                    sender.next(now)
+                case "abort" if sent:
+                    machine.abort(sent[-1])
+                case "ask":
+                    machine.request("NICKNAME", {}, now)
+                case "keep alive":
+                    machine.keep_alive()
+                case "refuse":
+                    machine.refuse("m1")
+                case "late":
+                    now += 31
+                    machine.wake(now)
+                case "close":
+                    machine.close()
+                case MSRPData():
+                    machine.receive(happening, now)
+        assert (machine.next_wake() or now) >= now
+    machine.close()
+    assert machine.state is State.CLOSED
+    for message in sent:
+        failures = [event for event in machine.events if isinstance(event, MessageFailed) and event.message is message]
+        assert len(failures) == (message.outcome != 200)
+        assert message.outcome

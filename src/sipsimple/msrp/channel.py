@@ -7,6 +7,7 @@ cannot take more says `pause_reading`; bodies of files are read in threads, no f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
@@ -86,7 +87,7 @@ class MSRPSession:
         self._loop = asyncio.get_running_loop()
         self._bound: asyncio.Future[None] = self._loop.create_future()
         self._bound.add_done_callback(_retrieve)  # nobody has to wait for it
-        self._flushed: asyncio.Future[None] | None = None
+        self._flushing: list[asyncio.Future[None]] = []
         self._requests: dict[str, asyncio.Future[MSRPData | None]] = {}
         self._readers: list[_Reader] = []
         self._is_over = False
@@ -187,16 +188,23 @@ class MSRPSession:
         """Take more."""
         self._set_reading_paused(paused=False)
 
+    async def flush(self) -> None:
+        """Wait until everything that was queued so far or meanwhile has been written, or cannot be any more."""
+        if self.connection is None or self.machine.state is not State.READY:
+            return
+        flushed: asyncio.Future[None] = self._loop.create_future()
+        self._flushing.append(flushed)
+        self._wrote_something()
+        await flushed
+
     async def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
         """Write what waits, then end; the last event is Disconnected.
 
         Takes at most `timeout` seconds, and 4 s to close a connection that nobody else uses.
         """
-        if self.connection is not None and self.machine.state is State.READY:
-            if self._flushed is None:
-                self._flushed = self._loop.create_future()
-            self._wrote_something()
-            await asyncio.wait([self._flushed], timeout=timeout)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self.flush()
         connection, self.connection = self.connection, None
         self._end("the session was closed", None)
         if connection is not None:
@@ -221,8 +229,8 @@ class MSRPSession:
         """The connection has written what it could, or time has passed."""
         self._tell()
         self._readers = [reader for reader in self._readers if reader.proceed()]
-        if self._flushed is not None and not self._flushed.done() and self._is_flushed():
-            self._flushed.set_result(None)
+        if self._flushing and self._is_flushed():
+            self._wake_flushing()
 
     def disconnected(self, error: Exception | None) -> None:
         """The connection is gone."""
@@ -237,6 +245,12 @@ class MSRPSession:
             entry.owner is not self.machine.ledger for entry in sender.waiting_messages
         )
 
+    def _wake_flushing(self) -> None:
+        flushing, self._flushing = self._flushing, []
+        for waiter in flushing:
+            if not waiter.done():
+                waiter.set_result(None)
+
     def _end(self, reason: str, error: Exception | None) -> None:
         if self._is_over:
             return
@@ -246,8 +260,7 @@ class MSRPSession:
         self._readers.clear()
         if not self._bound.done():
             self._bound.set_exception(SessionClosed(reason))
-        if self._flushed is not None and not self._flushed.done():
-            self._flushed.set_result(None)
+        self._wake_flushing()
         self._loop.call_soon(self._on_event, Disconnected(error))
 
     def _tell(self) -> None:

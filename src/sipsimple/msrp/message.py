@@ -7,6 +7,7 @@ Here are the values and their wire form. Where one chunk ends and the next begin
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from sipsimple.msrp.errors import MalformedChunk, MalformedURI
@@ -27,6 +28,7 @@ START_LINE: Final = re.compile(rf"MSRP ({IDENT}) (?:([A-Z]{{1,32}})|([0-9]{{3}})
 _NAME_CHARACTER: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _HEADER: Final = re.compile(rf"([A-Za-z]{_NAME_CHARACTER}*):[ \t]*(.*)")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_MISPLACED: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
 _BYTE_RANGE: Final = re.compile(r"([0-9]{1,19})-([0-9]{1,19}|\*)/([0-9]{1,19}|\*)")
 _STATUS: Final = re.compile(r"([0-9]{3}) ([0-9]{3})(?: (.*))?")
 
@@ -49,17 +51,7 @@ class ByteRange(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> ByteRange:
         """Read the value of a Byte-Range header; raises MalformedChunk."""
-        match = _BYTE_RANGE.fullmatch(text.strip())
-        if match is None:
-            raise MalformedChunk(f"{text[:80]!r} is no Byte-Range")
-        start, end, total = (None if part == "*" else int(part) for part in match.groups())
-        if start is None or start < 1 or max(start, end or 0, total or 0) > MAX_BYTES:
-            raise MalformedChunk(f"Byte-Range {text[:80]!r} is out of bounds")
-        if end is not None and end < start - 1:
-            raise MalformedChunk(f"Byte-Range {text[:80]!r} ends before it starts")
-        if total is not None and max(start - 1, end or 0) > total:
-            raise MalformedChunk(f"Byte-Range {text[:80]!r} goes beyond its own total")
-        return cls(start, end, total)
+        return cls(*_parse_byte_range(text))
 
     def __str__(self) -> str:
         end = "*" if self.end is None else self.end
@@ -235,29 +227,49 @@ class MSRPData:
             raise MalformedChunk(f"{name}: {error}") from error
 
 
+@lru_cache(maxsize=256)  # short messages have few lengths
+def _parse_byte_range(text: str) -> tuple[int, int | None, int | None]:
+    match = _BYTE_RANGE.fullmatch(text.strip())
+    if match is None:
+        raise MalformedChunk(f"{text[:80]!r} is no Byte-Range")
+    start = int(match[1])
+    end, total = (None if part == "*" else int(part) for part in match.groups()[1:])
+    if start < 1 or max(start, end or 0, total or 0) > MAX_BYTES:
+        raise MalformedChunk(f"Byte-Range {text[:80]!r} is out of bounds")
+    if end is not None and end < start - 1:
+        raise MalformedChunk(f"Byte-Range {text[:80]!r} ends before it starts")
+    if total is not None and max(start - 1, end or 0) > total:
+        raise MalformedChunk(f"Byte-Range {text[:80]!r} goes beyond its own total")
+    return start, end, total
+
+
 def parse_head(block: bytes) -> MSRPData:
     """Read the start line and the headers, without the line end of the last one; raises MalformedChunk."""
     try:
-        lines = block.decode().split("\r\n")
+        text = block.decode()
     except UnicodeDecodeError as error:
         raise MalformedChunk("headers that are not UTF-8") from error
+    lines = text.split("\r\n")
     start = START_LINE.fullmatch(lines[0])
-    if start is None or _CONTROL.search(lines[0]):
+    if start is None:
         raise MalformedChunk(f"{lines[0][:80]!r} is no start line")
     if len(lines) > MAX_HEADER_LINES:
         raise MalformedChunk(f"{len(lines)} header lines; at most {MAX_HEADER_LINES} are read")
+    if _MISPLACED.search(text):
+        raise MalformedChunk("control characters among the headers")
     headers: dict[str, str] = {}
     for line in lines[1:]:
-        header = _HEADER.fullmatch(line)
-        if header is None or _CONTROL.search(line):
-            raise MalformedChunk(f"{line[:80]!r} is no header")
-        name, value = header.groups()
-        if name not in _KNOWN:
+        name, separator, value = line.partition(": ")
+        if name not in _KNOWN or not separator:
+            header = _HEADER.fullmatch(line)
+            if header is None:
+                raise MalformedChunk(f"{line[:80]!r} is no header")
+            name, value = header.groups()
             name = _NAMES.get(name.lower(), name)
         if name not in headers:
-            headers[name] = value.rstrip()
+            headers[name] = value.strip()
         elif name == "WWW-Authenticate":
-            headers[name] += ", " + value  # one challenge for each algorithm that the relay knows
+            headers[name] += ", " + value.strip()  # one challenge for each algorithm that the relay knows
     transaction_id, method, code, comment = start.groups()
     return MSRPData(
         transaction_id,

@@ -152,6 +152,7 @@ class OutgoingMessage:
         "put_back",
         "sent",
         "success_report",
+        "transaction_id",
     )
 
     def __init__(
@@ -176,6 +177,8 @@ class OutgoingMessage:
         self.aborted = False
         self.outcome = 0
         """The status that decided: 200, or why it failed; 0 as long as nothing has."""
+        self.transaction_id = ""
+        """That of the last chunk."""
         self.open_transactions: set[str] = set()
         self.delivered_ranges = Coverage()
         # All but the start line and the Byte-Range is the same in each chunk.
@@ -211,10 +214,10 @@ class OutgoingMessage:
         return piece or self.body.take(limit)
 
     def chunk(self, data: bytes = b"") -> MSRPData:
-        """The message as one chunk, for those who want to see its headers."""
+        """The message as one chunk, for those who want to see its headers; its body is not kept, so give it as `data`."""
         total = "*" if self.size is None else self.size
         headers = {**self.headers, "Byte-Range": f"1-{self.sent}/{total}"}
-        return MSRPData("0000", method="SEND", headers=headers, data=data)
+        return MSRPData(self.transaction_id, method="SEND", headers=headers, data=data)
 
     def __repr__(self) -> str:
         return f"<OutgoingMessage {self.message_id} {self.sent}/{'*' if self.size is None else self.size}>"

@@ -85,6 +85,7 @@ class Sender:
         piece = b"" if stops else message.take(PIECE_SIZE)
         chunk = _OpenChunk(message, self._id_beside(piece))
         self._open = chunk
+        message.transaction_id = chunk.transaction_id
         message.owner.chunk_started(message, chunk.transaction_id)
         ends = stops or message.is_at_end()
         head = [

@@ -105,7 +105,7 @@ class MSRPURI:
         return hash(self._key)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def parse_path(text: str) -> tuple[MSRPURI, ...]:
     """Read the URIs of a To-Path, From-Path, Use-Path or `a=path`; raises MalformedURI.
 

@@ -210,6 +210,15 @@ async def test_close_lets_what_was_queued_arrive(pair):
     assert pair.bob_log.events[-1] == Disconnected(None)
 
 
+async def test_flush_waits_for_the_socket(pair):
+    messages = [pair.alice.send(bytes(100_000), TEXT) for _ in range(20)]
+    await pair.alice.flush()
+    assert all(message.is_sent for message in messages)
+    await pair.bob.flush()
+    await pair.alice.close()
+    await pair.alice.flush()
+
+
 async def test_close_does_not_wait_for_ever_for_who_does_not_read(pair):
     pair.bob.pause_reading()
     message = pair.alice.send(bytes(50_000_000), TEXT)
