@@ -15,12 +15,13 @@ from sipsimple.sip.transport.address import bare_host, is_ip_literal
 from sipsimple.sip.uri import SIPURI, FrozenSIPURI
 
 MAX_FORWARDS: Final = "70"
-ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, MESSAGE, SUBSCRIBE, NOTIFY, REFER"
-SUPPORTED: Final = "100rel"
+ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, MESSAGE, SUBSCRIBE, NOTIFY, REFER"
+SUPPORTED: Final = "100rel, timer, replaces, norefersub"
 """Option tags that a Require may name."""
 ACCEPT: Final = "application/sdp"
 SDP_TYPE: Final = "application/sdp"
 
+_SESSION_HEADERS: Final = (FrozenHeader("Allow", ALLOW), FrozenHeader("Supported", SUPPORTED))
 _TRANSPORTS: Final[dict[str, TransportName]] = {"udp": "udp", "tcp": "tcp", "tls": "tls"}
 _GENERATED: Final = frozenset(
     name.lower()
@@ -31,6 +32,11 @@ _GENERATED: Final = frozenset(
 def token(octets: int = 8) -> str:
     """A fresh tag, Call-ID or branch: lower-case hexadecimal text that nobody can guess."""
     return secrets.token_hex(octets)
+
+
+def session_headers() -> tuple[FrozenHeader, FrozenHeader]:
+    """What requests and responses that make or change a session say of us."""
+    return _SESSION_HEADERS
 
 
 def check_final(code: int, lowest: int = 200) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sipsimple.core.composing import ACCEPT, ALLOW, SDP_TYPE, SUPPORTED, response_to, token
+from sipsimple.core.composing import ACCEPT, ALLOW, SDP_TYPE, SUPPORTED, response_to, session_headers, token
 from sipsimple.core.hops import own_contact
 from sipsimple.core.incoming_referral import IncomingReferral
 from sipsimple.core.incoming_request import IncomingRequest
 from sipsimple.core.incoming_subscription import IncomingSubscription
-from sipsimple.core.invitation import Invitation
+from sipsimple.core.invitation import Invitation, too_brief
 from sipsimple.core.notices import post
 from sipsimple.core.notifier import granted
 from sipsimple.core.outbound import connection_lost
@@ -232,7 +232,7 @@ class Router:
 
     @staticmethod
     def options_answer(request: Request) -> Response:
-        extra = [FrozenHeader("Allow", ALLOW), FrozenHeader("Accept", ACCEPT), FrozenHeader("Supported", SUPPORTED)]
+        extra = [*session_headers(), FrozenHeader("Accept", ACCEPT)]
         return response_to(request, 200, to_tag=request.to.tag or token(), extra=extra)
 
     @staticmethod
@@ -269,6 +269,9 @@ def _examine(request: Request) -> tuple[Response | None, FrozenSDPSession | None
         return response_to(request, 420, to_tag=token(), extra=extra), None
     if not request.contacts:
         return response_to(request, 400, "Missing Contact", to_tag=token()), None
+    brief = too_brief(request)
+    if brief is not None:
+        return brief, None
     if not request.body:
         return None, None
     media_type, _ = request.content_type or ("", {})

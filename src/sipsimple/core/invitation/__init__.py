@@ -1,5 +1,7 @@
 """INVITE dialogs."""
 
-from sipsimple.core.invitation.invitation import Invitation, SDPPayloads
+from sipsimple.core.invitation.invitation import Invitation
+from sipsimple.core.invitation.payloads import SDPPayloads
+from sipsimple.core.invitation.refreshing import too_brief
 
-__all__ = ["Invitation", "SDPPayloads"]
+__all__ = ["Invitation", "SDPPayloads", "too_brief"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sipsimple.core.composing import ALLOW, SDP_TYPE, SUPPORTED, response_to
+from sipsimple.core.composing import SDP_TYPE, response_to, session_headers
 from sipsimple.core.hops import own_contact
 from sipsimple.core.invitation.reliable import ReliableResponses
 from sipsimple.core.stack import stack
 from sipsimple.sip.acceptance import Acceptance
 from sipsimple.sip.dialog import Dialog
 from sipsimple.sip.errors import SDPNegotiationError, SIPCoreError
-from sipsimple.sip.headers import FrozenContactHeader, FrozenHeader
+from sipsimple.sip.headers import FrozenContactHeader
 from sipsimple.sip.message import Request, Response
 from sipsimple.sip.provisional import OPTION_TAG, has_option
 from sipsimple.sip.sdp import FrozenSDPSession
@@ -19,8 +19,6 @@ from sipsimple.sip.status import sip_status_messages
 
 if TYPE_CHECKING:
     from sipsimple.core.invitation.invitation import Invitation
-
-_SESSION_HEADERS = (FrozenHeader("Allow", ALLOW), FrozenHeader("Supported", SUPPORTED))
 
 
 class IncomingLeg:
@@ -81,7 +79,7 @@ class IncomingLeg:
             reason,
             to_tag=invitation._local_tag(),
             contact=invitation.local_contact_header,
-            extra=(*_SESSION_HEADERS, *extra),
+            extra=(*session_headers(), *extra),
             content_type=SDP_TYPE if answer is not None else None,
             body=answer.encode() if answer is not None else b"",
         )
@@ -97,6 +95,7 @@ class IncomingLeg:
         if local_sdp is None or invitation._negotiator.proposed_remote is None:
             return None
         self._early_answer = invitation._negotiator.set_local_answer(local_sdp)
+        invitation._wish = local_sdp
         return self._early_answer
 
     def _send_progress(self, response: Response) -> None:
@@ -146,7 +145,7 @@ class IncomingLeg:
             reason,
             to_tag=dialog.local_tag,
             contact=invitation.local_contact_header,
-            extra=(*_SESSION_HEADERS, *extra),
+            extra=(*session_headers(), *invitation._refreshing.answer(self._request), *extra),
             content_type=SDP_TYPE if description is not None else None,
             body=description.encode() if description is not None else b"",
         )
@@ -164,6 +163,7 @@ class IncomingLeg:
         if self._early_answer is not None:
             return None if self._settled else self._early_answer
         negotiator = invitation._negotiator
+        invitation._wish = local_sdp
         self._awaits_answer = negotiator.proposed_remote is None
         if self._awaits_answer:
             negotiator.set_local_offer(local_sdp)

@@ -17,8 +17,12 @@ from sipsimple.core.composing import checked_extra, response_to, tagged, token
 from sipsimple.core.hops import first_hop, next_hop
 from sipsimple.core.invitation.goodbye import Goodbye, told_reason
 from sipsimple.core.invitation.incoming import IncomingLeg
+from sipsimple.core.invitation.inside import receive_inside
 from sipsimple.core.invitation.outgoing import OutgoingLeg
+from sipsimple.core.invitation.payloads import SDPPayloads
 from sipsimple.core.invitation.proposals import ReceivedProposal, SentProposal
+from sipsimple.core.invitation.refreshing import Refreshing
+from sipsimple.core.invitation.updates import SentUpdate
 from sipsimple.core.notices import post
 from sipsimple.core.outbound import on_flow
 from sipsimple.core.readonly import ReadOnly
@@ -26,7 +30,7 @@ from sipsimple.core.stack import stack
 from sipsimple.loop import bound_loop, run_in_loop
 from sipsimple.sip.auth import ClientAuthenticator
 from sipsimple.sip.credentials import FrozenCredentials
-from sipsimple.sip.dialog import Dialog, Verdict
+from sipsimple.sip.dialog import Dialog
 from sipsimple.sip.errors import (
     MalformedMessage,
     SDPNegotiationError,
@@ -41,31 +45,6 @@ from sipsimple.sip.status import sip_status_messages
 
 if TYPE_CHECKING:
     from sipsimple.sip.transport.address import Destination
-
-
-class SDPPayloads:
-    """The descriptions of a dialog: `active_*` are in force, `proposed_*` are being negotiated."""
-
-    __slots__ = ("_negotiator",)
-
-    def __init__(self, negotiator: Negotiator) -> None:
-        self._negotiator = negotiator
-
-    @property
-    def proposed_local(self) -> FrozenSDPSession | None:
-        return self._negotiator.proposed_local
-
-    @property
-    def proposed_remote(self) -> FrozenSDPSession | None:
-        return self._negotiator.proposed_remote
-
-    @property
-    def active_local(self) -> FrozenSDPSession | None:
-        return self._negotiator.active_local
-
-    @property
-    def active_remote(self) -> FrozenSDPSession | None:
-        return self._negotiator.active_remote
 
 
 class Invitation:
@@ -92,6 +71,10 @@ class Invitation:
         self._leg: OutgoingLeg | IncomingLeg | None = None
         self._proposal: SentProposal | ReceivedProposal | None = None
         self._answering: ReceivedProposal | None = None
+        self._update: SentUpdate | None = None
+        self._refreshing = Refreshing(self)
+        self._wish: FrozenSDPSession | None = None  # our last description, before the other side limited it
+        self._remote_allow: list[str] = []
         self._dialog: Dialog | None = None
         self._hop: Destination | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -216,6 +199,19 @@ class Invitation:
             raise SIPCoreError(f"Invitation.cancel_reinvite() is not possible: it is {self._sub_state or self._state}")
         run_in_loop(self._cancel_reinvite)
 
+    def send_update(self, contact_header: Any = None, sdp: Any = None, extra_headers: Iterable[Any] = ()) -> None:
+        """Send an UPDATE (RFC 3311): a new contact, and an offer that the other side answers without asking anybody.
+
+        `SIPInvitationUpdateDidSucceed` or `...DidFail` tells the outcome, `SIPInvitationGotSDPUpdate` what an offer
+        has led to. Raises SIPCoreError unless there is a dialog, early or connected, in which nothing is under way.
+        """
+        if self._state not in ("early", "connected") or self._sub_state not in (None, "normal"):
+            raise SIPCoreError(f"Invitation.send_update() is not possible: it is {self._sub_state or self._state}")
+        extra = checked_extra(extra_headers, ("Content-Type", "User-Agent"))
+        if contact_header is not None:
+            self._local_contact_header = FrozenContactHeader.new(contact_header)
+        run_in_loop(self._send_update, None if sdp is None else FrozenSDPSession.new(sdp), extra)
+
     def end(self, extra_headers: Iterable[Any] = (), timeout: float | None = None) -> None:
         """End the dialog: CANCEL before the other party answered, BYE afterwards.
 
@@ -241,6 +237,7 @@ class Invitation:
         self._keep_on_flow()
         self._transport = self._hop.transport
         self._negotiator.set_local_offer(offer)
+        self._wish = offer
         leg = self._leg = OutgoingLeg(self)
         leg.compose(offer, extra)
         if timeout is not None:
@@ -257,6 +254,7 @@ class Invitation:
         self._call_id = request.call_id
         self._transport = transaction.wire.source.transport
         self._remote_user_agent = request.headers.get("User-Agent")
+        self._remote_allow = request.headers.get_all("Allow")
         if offer is not None:
             self._negotiator.set_remote_offer(offer)
         leg = IncomingLeg(self, transaction, request)
@@ -291,6 +289,27 @@ class Invitation:
         except SIPCoreError:
             self._proposal = None
             raise
+
+    def _send_update(self, offer: FrozenSDPSession | None, extra: tuple[Any, ...]) -> None:
+        dialog, negotiator = self._dialog, self._negotiator_of(self._dialog)
+        if isinstance(self._leg, OutgoingLeg) and dialog is None:
+            dialog, negotiator = self._leg.last_early()
+        if dialog is None or self._update is not None or self._proposal is not None:
+            raise SIPCoreError(f"an UPDATE is not possible: it is {self._sub_state or self._state}")
+        self._keep_on_flow()
+        update = SentUpdate(self, dialog, negotiator, offer)
+        update.send(extra)
+        self._update = update
+
+    def _negotiator_of(self, dialog: Dialog | None) -> Negotiator | None:
+        """What has been agreed in this dialog; None as long as the first offer waits for a final answer in it."""
+        if dialog is not self._dialog and isinstance(self._leg, OutgoingLeg):
+            return self._leg.early_negotiator(dialog)
+        return self._negotiator
+
+    def _peer_allows(self, method: str) -> bool:
+        """Whether the other side has said that it understands this method."""
+        return any(name.strip() == method for value in self._remote_allow for name in value.split(","))
 
     def _cancel_reinvite(self) -> None:
         if isinstance(self._proposal, SentProposal):
@@ -365,6 +384,7 @@ class Invitation:
         """Remember who we talk to: the agent's name, and its tag."""
         if self._remote_user_agent is None:
             self._remote_user_agent = message.headers.get("User-Agent") or message.headers.get("Server")
+        self._remote_allow = message.headers.get_all("Allow") or self._remote_allow
         if isinstance(message, Response):
             # Where it cannot be read, the To that we sent is the one that counts.
             with suppress(MalformedMessage):
@@ -408,10 +428,11 @@ class Invitation:
         if self._state == "disconnected":
             return
         self._arm(None)
-        for part in (self._leg, self._proposal, self._answering):
+        self._refreshing.stop()
+        for part in (self._leg, self._proposal, self._answering, self._update):
             if part is not None:
                 part.close()
-        self._leg = self._proposal = self._answering = None
+        self._leg = self._proposal = self._answering = self._update = None
         stack().router.remove(self)
         if message is not None and originator == "remote":
             disconnect_reason = told_reason(message) or disconnect_reason
@@ -421,38 +442,7 @@ class Invitation:
 
     def _receive(self, transaction: Any, request: Request) -> None:
         """A request inside the dialog, ACK excepted."""
-        endpoint, router = stack().endpoint, stack().router
-        dialog = self._dialog
-        if dialog is None and isinstance(self._leg, OutgoingLeg):
-            dialog = self._leg.early_dialog(request.from_.tag)
-        if dialog is None or request.from_.tag != (dialog.remote_tag or None):
-            # Of another fork, which was released.
-            endpoint.respond(transaction, response_to(request, 481))
-            return
-        if dialog is not None and dialog.receive(request) is Verdict.OUT_OF_ORDER:
-            endpoint.respond(transaction, response_to(request, 500))
-            return
-        match request.method:
-            case "BYE":
-                endpoint.respond(transaction, response_to(request, 200))
-                if isinstance(self._leg, IncomingLeg):
-                    self._leg.withdrawn()
-                self._disconnect("remote", request)
-            case "INVITE":
-                self._receive_reinvite(transaction, request)
-            case "PRACK" if isinstance(self._leg, IncomingLeg):
-                self._leg.progress_acknowledged(transaction, request)
-            case "OPTIONS":
-                endpoint.respond(transaction, router.options_answer(request))
-            case "MESSAGE":
-                router.got_message(transaction, request)
-            case "REFER" if dialog is not None and self._state == "connected":
-                router.referred(transaction, request, self)
-            case "NOTIFY" | "SUBSCRIBE":
-                # The subscriptions of the dialog have not taken it.
-                endpoint.respond(transaction, response_to(request, 481 if request.method == "NOTIFY" else 489))
-            case _:
-                endpoint.respond(transaction, router.not_allowed(request))
+        receive_inside(self, transaction, request)
 
     def _said_goodbye(self, response: Response | None, code: int = 0, reason: str = "") -> None:
         """Our BYE was answered, or nothing came back."""

@@ -20,6 +20,7 @@ from sipsimple.sip.dialog import Dialog
 from sipsimple.sip.errors import MalformedMessage, SDPNegotiationError, SIPCoreError
 from sipsimple.sip.headers import FrozenHeader
 from sipsimple.sip.message import Request, Response
+from sipsimple.sip.negotiation import Negotiator
 from sipsimple.sip.sdp import FrozenSDPSession
 from sipsimple.sip.uri import SIPURI, FrozenSIPURI
 
@@ -62,7 +63,12 @@ class OutgoingLeg:
             cseq=self._cseq,
             contact=invitation.local_contact_header,
             route=route,
-            extra=(FrozenHeader("Allow", ALLOW), FrozenHeader("Supported", options), *extra),
+            extra=(
+                FrozenHeader("Allow", ALLOW),
+                FrozenHeader("Supported", options),
+                *invitation._refreshing.proposal(),
+                *extra,
+            ),
             content_type=SDP_TYPE,
             body=offer.encode(),
         )
@@ -128,11 +134,37 @@ class OutgoingLeg:
         fork = self._forks.get(tag or "")
         return None if fork is None else fork.dialog
 
+    def early_negotiator(self, dialog: Dialog | None) -> Negotiator | None:
+        """What was agreed for good with an early fork; None where our offer still waits for a final answer."""
+        forks = (fork for fork in self._forks.values() if fork.dialog is dialog)
+        return next((fork.negotiator for fork in forks if fork.settled), None)
+
+    def last_early(self) -> tuple[Dialog | None, Negotiator | None]:
+        """The dialog with the fork that rang last, and what was agreed with it."""
+        if not self._forks:
+            return None, None
+        dialog = list(self._forks.values())[-1].dialog
+        return dialog, self.early_negotiator(dialog)
+
     def on_final(self, client: Client, response: Response) -> None:
         if response.code < 300:
             self._accepted(client, response)
-        elif self._invitation is not None:
+        elif self._invitation is not None and not self._repeat_longer(self._invitation, client, response):
             self._refused(self._invitation, response)
+
+    def _repeat_longer(self, invitation: Invitation, client: Client, response: Response) -> bool:
+        """Send the INVITE once more when its session time was too brief (RFC 4028 7.3)."""
+        if response.code != 422 or self._cancelled or not invitation._refreshing.learn_minimum(response):
+            return False
+        fields = client.request.headers.copy()
+        fields.remove("Via")
+        fields.set("CSeq", f"{self.next_cseq()} INVITE")
+        for header in invitation._refreshing.proposal():
+            fields.set(header.name, header.body)
+        self.request = Request("INVITE", client.request.raw_uri, fields, client.request.body)
+        self._forks.clear()
+        self.send()
+        return True
 
     def on_failure(self, client: Client, code: int, reason: str) -> None:
         invitation = self._invitation
@@ -183,6 +215,7 @@ class OutgoingLeg:
             invitation._bye()
             return
         invitation._arm(None)
+        invitation._refreshing.accepted(response)
         invitation._change("connecting", "remote", response)
         error = self._negotiate(invitation, fork, response)
         invitation._negotiated(error)

@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from sipsimple.core.client import Client
-from sipsimple.core.composing import ALLOW, SDP_TYPE, response_to
+from sipsimple.core.composing import SDP_TYPE, response_to, session_headers
+from sipsimple.core.invitation.refreshing import too_brief
 from sipsimple.core.stack import stack
 from sipsimple.sip.acceptance import Acceptance
 from sipsimple.sip.errors import MalformedMessage, SDPNegotiationError, SIPCoreError
@@ -30,6 +31,7 @@ class SentProposal:
         self._invitation: Invitation | None = invitation
         self._client: Client | None = None
         self._ack: tuple[Request, Any] | None = None
+        self._offer: FrozenSDPSession | None = None
 
     def send(self, offer: FrozenSDPSession, contact: FrozenContactHeader | None, extra: tuple[Any, ...]) -> None:
         """Send the offer; raises SIPCoreError when it is not our turn to offer."""
@@ -40,11 +42,13 @@ class SentProposal:
         invitation._negotiator.set_local_offer(offer)
         if contact is not None:
             dialog.local_contact = contact.body
+        self._offer = offer
+        proposed = invitation._refreshing.proposal()
         request = dialog.make_request(
             "INVITE",
             body=offer.encode(),
             content_type=SDP_TYPE,
-            headers=[("Allow", ALLOW), *((header.name, header.body) for header in extra)],
+            headers=[(header.name, header.body) for header in (*session_headers(), *proposed, *extra)],
         )
         self._client = Client(
             stack().endpoint,
@@ -87,6 +91,8 @@ class SentProposal:
         if invitation is None:
             return
         invitation._negotiator.cancel()
+        if response.code == 422:
+            invitation._refreshing.learn_minimum(response)
         invitation._change("connected", "remote", response)
         if response.code == 481:
             # The other side knows nothing of this dialog: it is over (RFC 3261 12.2.1.2).
@@ -115,6 +121,8 @@ class SentProposal:
         with suppress(SIPCoreError):
             # An ACK that cannot be sent shows as a repeated 2xx, and is sent again then.
             endpoint.send_stateless(*self._ack)
+        invitation._refreshing.accepted(response)
+        invitation._wish = self._offer
         invitation._negotiated(_answer_of(invitation, response.body))
         invitation._change("connected", "remote", response)
 
@@ -142,12 +150,17 @@ class ReceivedProposal:
     def take(cls, invitation: Invitation, transaction: Any, request: Request) -> None:
         """Begin with a re-INVITE that came in, or refuse it at once."""
         endpoint = stack().endpoint
-        if invitation.sub_state == "sent_proposal":
+        updating = invitation._update is not None and invitation._negotiator.proposed_local is not None
+        if invitation.sub_state == "sent_proposal" or updating:
             endpoint.respond(transaction, response_to(request, 491))
             return
         if invitation.sub_state != "normal" or invitation._answering:
             wait = FrozenHeader("Retry-After", str(secrets.randbelow(MAX_RETRY_AFTER + 1)))
             endpoint.respond(transaction, response_to(request, 500, extra=[wait]))
+            return
+        brief = too_brief(request)
+        if brief is not None:
+            endpoint.respond(transaction, brief)
             return
         proposal = cls(invitation, transaction, request)
         if not request.body:
@@ -171,6 +184,7 @@ class ReceivedProposal:
         elif code < 300:
             assert answer is not None
             agreed = invitation._negotiator.set_local_answer(answer)
+            invitation._wish = answer
             response = self._accept(invitation, code, reason, agreed, extra)
             invitation._proposal = None
             invitation._negotiated()
@@ -231,7 +245,7 @@ class ReceivedProposal:
             code,
             reason,
             contact=invitation.local_contact_header,
-            extra=(FrozenHeader("Allow", ALLOW), *extra),
+            extra=(*session_headers(), *invitation._refreshing.answer(self._request), *extra),
             content_type=SDP_TYPE,
             body=local_sdp.encode(),
         )
