@@ -21,9 +21,9 @@ from tests.support.programs import until
 
 SEED = 20260101
 CALLS = 200
-RATE = 20
+RATE = 40
 BAD = Trouble(loss=0.2)
-WORSE = Trouble(loss=0.1, duplication=0.2, reordering=0.2)
+WORSE = Trouble(loss=0.05, duplication=0.2, reordering=0.2)
 PATIENT = ("-max_invite_retrans", "8", "-max_non_invite_retrans", "12", "-timeout", "80")
 """SIPp gives a call up sooner than RFC 3261 has it."""
 
@@ -95,7 +95,7 @@ async def test_no_call_of_ours_is_lost(nothing_left: None, tmp_path: Path, troub
             "callee_by_relay",
             calls=CALLS,
             timeout=80,
-            options=("-key", "relay", str(relay.port), *PATIENT),
+            options=("-key", "relay", str(relay.port), "-default_behaviors", "all,-abortunexp", *PATIENT),
         )
         relay.target_port = callee.port
         async with callee:

@@ -34,7 +34,7 @@ class Count:
 
 
 class LossyRelay:
-    """Listens on `port` for one caller, and stands at `far_port` between it and the target.
+    """Listens on `port` for one caller, and hands on what it sends from `far_port`, where the answers come.
 
     The target answers to where its requests came from, so a caller has to ask for that with `rport` (RFC 3581).
     """
@@ -67,8 +67,10 @@ class LossyRelay:
             one.close()
 
     def _from_caller(self) -> None:
-        for data, self._caller in _waiting(self._near):
-            self._relay(data, self._far, ("127.0.0.1", self.target_port), self._to_target, self._dice_to_target, self.towards_target)
+        target = ("127.0.0.1", self.target_port)
+        for data, caller in _waiting(self._near):
+            self._caller = caller
+            self._relay(data, self._far, target, self._to_target, self._dice_to_target, self.towards_target)
 
     def _from_target(self) -> None:
         for data, _ in _waiting(self._far):
