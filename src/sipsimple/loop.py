@@ -207,7 +207,12 @@ def in_loop_thread() -> bool:
 def run_in_loop(function: Callable[..., object], *args: Any) -> None:
     """Call the function in the loop thread: now when this is the loop thread, else as soon as the loop comes to it."""
     loop = bound_loop()
-    if in_loop_thread():
+    try:
+        inside = asyncio.get_running_loop() is loop
+    except RuntimeError:
+        # Also the loop thread may come by while its loop does not run, as before the start.
+        inside = in_loop_thread()
+    if inside:
         function(*args)
     else:
         loop.call_soon_threadsafe(function, *args)

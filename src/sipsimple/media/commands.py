@@ -27,6 +27,22 @@ class Command:
 
     reply_to: int = field(default=0, repr=False)
 
+    def wanting(self, reply_to: int) -> Command:
+        """Return the same command with somebody who waits for its outcome."""
+        return _build(type(self), reply_to, *self._values())
+
+    def _values(self) -> list[Any]:
+        names: tuple[str, ...] = self.__match_args__
+        return [getattr(self, name) for name in names]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A call takes a dozen commands; the way in which dataclasses with slots are pickled takes three times as long.
+        return _build, (type(self), self.reply_to, *self._values())
+
+
+def _build(kind: type[Command], reply_to: int, *values: Any) -> Command:
+    return kind(*values, reply_to=reply_to)
+
 
 # --- mixers ---------------------------------------------------------------------------------------------------------
 

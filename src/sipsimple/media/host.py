@@ -14,7 +14,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any, Final
 
 from .commands import Command, EngineDied, Event, Reply
@@ -109,7 +108,7 @@ class Host(ABC):
         future.set_running_or_notify_cancel()
         reply_to = next(self._ids)
         self._futures[reply_to] = future
-        self._submit(replace(command, reply_to=reply_to))
+        self._submit(command.wanting(reply_to))
         if not self._running:  # it ended meanwhile, perhaps before it could see this future
             self._end_request(reply_to)
         return future

@@ -76,10 +76,12 @@ SINGLES: Final[dict[str, Convert]] = {
 }
 
 
-def notification_headers(message: Message) -> dict[str, Any]:
-    """Return the headers of a message by name, each converted as its kind demands."""
+def notification_headers(message: Message, only: str | None = None) -> dict[str, Any]:
+    """Return the headers of a message by name, or the one that is asked for, converted as its kind demands."""
     headers: dict[str, Any] = {}
     for name, value in message.headers:
+        if only is not None and name != only:
+            continue
         if name in OMITTED or (name in headers and name not in LISTS):
             continue
         try:
@@ -111,7 +113,9 @@ class LazyHeaders(Mapping[str, Any]):
         return self._headers
 
     def __getitem__(self, name: str) -> Any:
-        return self._parsed()[name]
+        if self._headers is None:
+            return notification_headers(self._message, name)[name]
+        return self._headers[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._parsed())

@@ -118,15 +118,15 @@ def test_the_garbage_collector_may_post_in_the_middle_of_a_request(host, monkeyp
     class Owner:
         """Something that frees what it has in the engine when it is collected, as transports and mixers do."""
 
-    def collecting_replace(command, **changes):
+    def collecting_wanting(command, reply_to):
         owner = Owner()
         owner.itself = owner
         weakref.finalize(owner, host.post, c.DestroyMixer(7))
         del owner
         gc.collect()
-        return dataclasses.replace(command, **changes)
+        return dataclasses.replace(command, reply_to=reply_to)
 
-    monkeypatch.setattr("sipsimple.media.host.replace", collecting_replace)
+    monkeypatch.setattr(c.Command, "wanting", collecting_wanting)
     asking = threading.Thread(target=ask, args=(host, c.EngineStatistics()), daemon=True)
     asking.start()
     asking.join(LIMIT)

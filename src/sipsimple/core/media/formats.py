@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from sipsimple.sip.errors import SDPNegotiationError
 from sipsimple.sip.negotiation import direction_of as wanted_direction
 from sipsimple.sip.negotiation import intersect_direction
-from sipsimple.sip.sdp import SDPAttribute, SDPMediaStream
+from sipsimple.sip.sdp import FrozenSDPAttribute, SDPMediaStream
 from sipsimple.sip.sdp.codecs import Codec, agreed_codecs
 
 TELEPHONE_EVENT: Final = "telephone-event"
@@ -72,6 +73,11 @@ def formats_for(names: Iterable[str], available: Iterable[str], mixer_rate: int)
 
     Opus is there at any rate, since its decoder runs at the rate that is wanted (RFC 7587 section 4.1).
     """
+    return list(_formats_for(tuple(names), tuple(available), mixer_rate))
+
+
+@lru_cache(maxsize=64)
+def _formats_for(names: tuple[str, ...], available: tuple[str, ...], mixer_rate: int) -> list[CodecFormat]:
     usable = {name.lower() for name in available}
     chosen = []
     for name in names:
@@ -86,15 +92,23 @@ def formats_for(names: Iterable[str], available: Iterable[str], mixer_rate: int)
 
 def local_media(formats: list[CodecFormat], port: int) -> SDPMediaStream:
     """The audio media of an offer, without direction."""
+    types = [str(format.payload_type) for format in formats] + [str(TELEPHONE_EVENT_TYPE)]
+    return SDPMediaStream("audio", port, "RTP/AVP", formats=types, attributes=list(_described(tuple(formats))))
+
+
+@lru_cache(maxsize=64)
+def _described(formats: tuple[CodecFormat, ...]) -> tuple[FrozenSDPAttribute, ...]:
     attributes = []
     for format in formats:
-        attributes.append(SDPAttribute("rtpmap", f"{format.payload_type} {format.encoding}"))
+        attributes.append(FrozenSDPAttribute("rtpmap", f"{format.payload_type} {format.encoding}"))
         if format.parameters:
-            attributes.append(SDPAttribute("fmtp", f"{format.payload_type} {format.parameters}"))
-    attributes.append(SDPAttribute("rtpmap", f"{TELEPHONE_EVENT_TYPE} {TELEPHONE_EVENT}/8000"))
-    attributes.append(SDPAttribute("fmtp", f"{TELEPHONE_EVENT_TYPE} 0-15"))
-    types = [str(format.payload_type) for format in formats] + [str(TELEPHONE_EVENT_TYPE)]
-    return SDPMediaStream("audio", port, "RTP/AVP", formats=types, attributes=attributes)
+            attributes.append(FrozenSDPAttribute("fmtp", f"{format.payload_type} {format.parameters}"))
+    attributes.append(FrozenSDPAttribute("rtpmap", f"{TELEPHONE_EVENT_TYPE} {TELEPHONE_EVENT}/8000"))
+    attributes.append(FrozenSDPAttribute("fmtp", f"{TELEPHONE_EVENT_TYPE} 0-15"))
+    return tuple(attributes)
+
+
+_DIRECTION_LINES: Final = {direction: FrozenSDPAttribute(direction, "") for direction in DIRECTIONS}
 
 
 def agree(local_sdp: Any, remote_sdp: Any, index: int) -> Agreement:
@@ -124,8 +138,8 @@ def remote_address(sdp: Any, index: int) -> str:
 
 def with_direction(media: SDPMediaStream, direction: str) -> SDPMediaStream:
     """A copy of the media whose last line is the direction."""
-    attributes = [SDPAttribute(a.name, a.value) for a in media.attributes if a.name not in DIRECTIONS]
-    attributes.append(SDPAttribute(direction, ""))
+    attributes = [FrozenSDPAttribute.new(a) for a in media.attributes if a.name not in DIRECTIONS]
+    attributes.append(_DIRECTION_LINES[direction])
     return SDPMediaStream(
         media.media,
         media.port,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import weakref
+from functools import lru_cache
 from typing import Any, Final
 
 from sipsimple.core.media.client import MediaClient
@@ -17,7 +18,7 @@ from sipsimple.core.network import default_address
 from sipsimple.core.notices import post
 from sipsimple.media import commands
 from sipsimple.sip.errors import SIPCoreError
-from sipsimple.sip.sdp import SDPAttribute
+from sipsimple.sip.sdp import FrozenSDPAttribute
 
 DEFAULT_STUN_PORT: Final = 3478
 
@@ -153,7 +154,7 @@ class RTPTransport:
         return commands.OpenTransport(self.id, self._wanted_address or "0.0.0.0", self._client.port_range)
 
     def _opened(self, local: commands.LocalAddress) -> None:
-        self._everywhere = ipaddress.ip_address(local.address).is_unspecified
+        self._everywhere = _is_everywhere(local.address)
         address = default_address() if self._everywhere else local.address
         self._local = commands.LocalAddress(address, local.rtp_port, local.rtcp_port)
         self._state = "INIT"
@@ -202,13 +203,14 @@ class RTPTransport:
         local = self._local
         if local is not None:
             family = "IP6" if ":" in local.address else "IP4"
-            line = SDPAttribute("rtcp", f"{local.rtcp_port} IN {family} {local.address}")
+            line = FrozenSDPAttribute("rtcp", f"{local.rtcp_port} IN {family} {local.address}")
             media.attributes = [line, *(attribute for attribute in media.attributes if attribute.name != "rtcp")]
 
     def _complete(self, local_sdp: Any, sdp_index: int) -> None:
         self.write_address(local_sdp.media[sdp_index])
 
 
+@lru_cache(maxsize=64)
 def _checked_address(name: str, address: str | None) -> str | None:
     if address is None:
         return None
@@ -216,3 +218,8 @@ def _checked_address(name: str, address: str | None) -> str | None:
         return str(ipaddress.ip_address(address))
     except ValueError:
         raise ValueError(f"{name} must be an IP address: {address!r}") from None
+
+
+@lru_cache(maxsize=64)
+def _is_everywhere(address: str) -> bool:
+    return ipaddress.ip_address(address).is_unspecified

@@ -134,11 +134,11 @@ class Reception:
         if request.method == "ACK":
             self._owner.user.on_acknowledgement(request)
         elif request.method == "CANCEL":
-            self._cancel(request, source, channel)
+            self._cancel(request, key, source, channel)
         else:
-            self._begin(request, source, channel)
+            self._begin(request, key, source, channel)
 
-    def _begin(self, request: Request, source: Destination, channel: Channel) -> None:
+    def _begin(self, request: Request, key: tuple[str, ...], source: Destination, channel: Channel) -> None:
         if self._tables.full:
             self._statistics.overloaded += 1
             self._refuse(request, 503, source, channel, retry_after=RETRY_AFTER)
@@ -147,7 +147,7 @@ class Reception:
         if merge is not None and self._tables.is_merged(merge):
             self._refuse(request, 482, source, channel)
             return
-        transaction = self._start(request, source, channel, merge)
+        transaction = self._start(request, key, source, channel, merge)
         try:
             self._owner.user.on_request(transaction, request)
         except MalformedMessage as error:
@@ -158,25 +158,30 @@ class Reception:
             self._report(f"the user failed over {request!r}", error)
 
     def _start(
-        self, request: Request, source: Destination, channel: Channel, merge: tuple[str, ...] | None
+        self,
+        request: Request,
+        key: tuple[str, ...],
+        source: Destination,
+        channel: Channel,
+        merge: tuple[str, ...] | None,
     ) -> ServerTransaction:
         owner = self._owner
         wire = ServerWire(owner, response_destination(request, source), source, channel)
         wire.merge_key = merge
         kind = InviteServer if request.method == "INVITE" else NonInviteServer
-        transaction = kind(request, wire, owner.user, timing=owner.timing)
+        transaction = kind(request, wire, owner.user, timing=owner.timing, key=key)
         wire.transaction = transaction
         self._tables.add_server(transaction, merge)
         transaction.start(owner.now())
         return transaction
 
-    def _cancel(self, cancel: Request, source: Destination, channel: Channel) -> None:
+    def _cancel(self, cancel: Request, key: tuple[str, ...], source: Destination, channel: Channel) -> None:
         invite = self._tables.servers.get(cancelled_key(cancel))
         if not isinstance(invite, InviteServer):
             self._refuse(cancel, 481, source, channel)
             return
         # There is one CANCEL for each INVITE, so the limit of transactions needs no check here.
-        transaction = self._start(cancel, source, channel, None)
+        transaction = self._start(cancel, key, source, channel, None)
         last = invite.last_response
         tag = last.to.tag if last is not None else None
         transaction.respond(self._response(cancel, 200, tag or stateless_tag(invite.request)), self._owner.now())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final, TypeVar, overload
 
 from sipsimple.sip.errors import MalformedMessage, SIPCoreError
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 MAX_ATTRIBUTES: Final = 68  # of a session, and of each media
+MAX_REMEMBERED: Final = 512  # lines that are known without being read again
+MAX_REMEMBERED_LENGTH: Final = 128
 MAX_NUMBER: Final = 2**64 - 1  # we write 32 bits, but others fill an o= line with 64
 
 D = TypeVar("D")
@@ -33,6 +36,7 @@ D = TypeVar("D")
 # Line ends would forge other lines; lone surrogates that stand for no octet cannot be written at all.
 _UNWRITABLE: Final = re.compile("[\r\n\0\ud800-\udc7f\udd00-\udfff]")
 _SPACE: Final = re.compile(r"\s")
+_PLAIN_WORD: Final = re.compile(r"[\w./+-]+", re.ASCII)
 _ATTRIBUTE_NAME: Final = re.compile(r"[^\s:]+")
 
 
@@ -55,6 +59,8 @@ def line_text_or_none(name: str, value: Any, frozen: bool) -> str | None:
 
 def word(name: str, value: Any, frozen: bool) -> str:
     """Rule: text without any space, and at least one character of it."""
+    if isinstance(value, str) and _PLAIN_WORD.fullmatch(value):
+        return value
     token = line_text(name, value, frozen)
     if not token or _SPACE.search(token):
         raise ValueError(f"{name} must be one word: {token[:60]!r}")
@@ -138,10 +144,18 @@ class FrozenSDPAttribute(Frozen, BaseSDPAttribute, normal=SDPAttribute):
     @classmethod
     def parse(cls, line: str) -> FrozenSDPAttribute:
         """Read what follows `a=`. Raises MalformedSDP."""
-        name, _, value = line.partition(":")
-        if _ATTRIBUTE_NAME.fullmatch(name) is None:
-            raise MalformedSDP(f"an attribute without a name: {line[:60]!r}")
-        return cls._adopt({"name": name, "value": value})
+        return _known_attribute(line) if len(line) <= MAX_REMEMBERED_LENGTH else _read_attribute(line)
+
+
+def _read_attribute(line: str) -> FrozenSDPAttribute:
+    name, _, value = line.partition(":")
+    if _ATTRIBUTE_NAME.fullmatch(name) is None:
+        raise MalformedSDP(f"an attribute without a name: {line[:60]!r}")
+    return FrozenSDPAttribute._adopt({"name": name, "value": value})
+
+
+# The same few codecs are described in every call.
+_known_attribute: Final = lru_cache(maxsize=MAX_REMEMBERED)(_read_attribute)
 
 
 class _ByName:

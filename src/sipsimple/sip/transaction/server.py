@@ -65,8 +65,17 @@ class ServerTransaction(Transaction):
 
     __slots__ = ("last_response", "user")
 
-    def __init__(self, request: Request, wire: Wire, user: ServerUser, *, timing: Timing = RFC_TIMING) -> None:
-        super().__init__(request, server_key(request), wire, timing)
+    def __init__(
+        self,
+        request: Request,
+        wire: Wire,
+        user: ServerUser,
+        *,
+        timing: Timing = RFC_TIMING,
+        key: tuple[str, ...] | None = None,
+    ) -> None:
+        """`key` saves computing it when the caller has it already."""
+        super().__init__(request, server_key(request) if key is None else key, wire, timing)
         self.user = user
         self.last_response: Response | None = None
 
@@ -121,9 +130,10 @@ class InviteServer(ServerTransaction, rules=INVITE_RULES):
         user: ServerUser,
         *,
         timing: Timing = RFC_TIMING,
+        key: tuple[str, ...] | None = None,
         trying_delay: float | None = RFC_TIMING.trying_delay,
     ) -> None:
-        super().__init__(request, wire, user, timing=timing)
+        super().__init__(request, wire, user, timing=timing, key=key)
         self._trying_delay = trying_delay
 
     def _begin(self, now: float, _: None) -> None:
