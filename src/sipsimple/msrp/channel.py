@@ -43,11 +43,12 @@ class SessionOptions:
     """What a session accepts; the arguments of `SessionMachine` say more.
 
     With `assemble` DataReceived brings whole messages, of at most `max_message_size` bytes (None: 10 MiB), else the
-    parts as they come.
+    parts as they come. What is sent goes in chunks of at most `max_chunk_size` bytes; None: as long as nobody waits.
     """
 
     accept_types: Collection[str] = ("*",)
     max_message_size: int | None = None
+    max_chunk_size: int | None = None
     assemble: bool = False
     screen: Callable[[MSRPData], int] | None = None
     report_success: bool = True
@@ -76,6 +77,7 @@ class MSRPSession:
             new_id=new_id,
             accept_types=options.accept_types,
             max_message_size=options.max_message_size,
+            max_chunk_size=options.max_chunk_size,
             assembler=assembler,
             screen=options.screen,
             report_success=options.report_success,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 from sipsimple.msrp.channel import MSRPSession, SessionOptions
@@ -28,6 +29,9 @@ from sipsimple.msrp.uri import DEFAULT_PORT, MSRPURI, new_session_id
 __all__ = ["BIND_TIMEOUT", "ActiveConnector", "Connector", "PassiveConnector", "RelayConnector"]
 
 BIND_TIMEOUT: Final = 30.0
+RELAY_CHUNK_SIZE: Final = 2048
+"""Bytes in a chunk through a relay. That of Kamailio wants a chunk to fit into a buffer, of 4 KiB by default; and up to
+this size it need not be interruptible (RFC 4975 7.1.1)."""
 
 Handler = Callable[[Event], None]
 
@@ -221,6 +225,9 @@ class RelayConnector:
     ) -> MSRPSession:
         # The remote's certificate is shown to its own relay or to ours, never to us.
         assert self._client is not None, "prepare comes first"
+        options = options or SessionOptions()
+        if options.max_chunk_size is None:
+            options = replace(options, max_chunk_size=RELAY_CHUNK_SIZE)
         session = _make_session(self._local_path, remote_path, on_event, options)
         if not self._is_active:
             session.machine.expect()

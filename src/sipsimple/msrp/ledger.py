@@ -43,9 +43,11 @@ class Ledger:
         self._transactions: dict[str, OutgoingMessage | str] = {}  # the message, or the method of another request
         self._deadlines: deque[tuple[float, str]] = deque()  # in order, as all wait equally long
 
-    def enter(self, headers: dict[str, str], body: bytes | SuppliedBody) -> OutgoingMessage:
+    def enter(
+        self, headers: dict[str, str], body: bytes | SuppliedBody, max_chunk_size: int | None = None
+    ) -> OutgoingMessage:
         """Make a message of this session; raises ValueError for impossible headers or a message id in use."""
-        message = OutgoingMessage(self, headers, BytesBody(body) if isinstance(body, bytes) else body)
+        message = OutgoingMessage(self, headers, BytesBody(body) if isinstance(body, bytes) else body, max_chunk_size)
         if message.message_id in self._messages:
             raise ValueError(f"a message with the id {message.message_id} is on its way already")
         self._messages[message.message_id] = message

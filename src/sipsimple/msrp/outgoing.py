@@ -144,6 +144,7 @@ class OutgoingMessage:
         "headers",
         "is_accepted",
         "is_sent",
+        "max_chunk_size",
         "message_id",
         "open_transactions",
         "outcome",
@@ -160,11 +161,16 @@ class OutgoingMessage:
         owner: Owner,
         headers: Mapping[str, str],
         body: Body,
+        max_chunk_size: int | None = None,
     ) -> None:
-        """`headers` are complete but for Byte-Range. Raises ValueError when they hold control characters."""
+        """`headers` are complete but for Byte-Range. Raises ValueError when they hold control characters.
+
+        A chunk carries at most `max_chunk_size` bytes of the body; None: as much as there is.
+        """
         self.owner = owner
         self.headers = dict(headers)
         self.body = body
+        self.max_chunk_size = max_chunk_size
         self.message_id = self.headers["Message-ID"]
         self.content_type = self.headers.get("Content-Type")
         self.success_report = self.headers.get("Success-Report") == "yes"
@@ -210,11 +216,13 @@ class OutgoingMessage:
 
     def take(self, limit: int) -> bytes:
         """The next piece; empty when there is none now."""
-        piece, self.put_back = self.put_back, b""
-        return piece or self.body.take(limit)
+        if not self.put_back:
+            return self.body.take(limit)
+        piece, self.put_back = self.put_back[:limit], self.put_back[limit:]
+        return piece
 
     def chunk(self, data: bytes = b"") -> MSRPData:
-        """The message as one chunk, for those who want to see its headers; its body is not kept, so give it as `data`."""
+        """The message as one chunk, to look at its headers. The body is not kept: give it as `data`."""
         total = "*" if self.size is None else self.size
         headers = {**self.headers, "Byte-Range": f"1-{self.sent}/{total}"}
         return MSRPData(self.transaction_id, method="SEND", headers=headers, data=data)

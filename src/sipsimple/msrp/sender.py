@@ -27,6 +27,7 @@ class _OpenChunk:
         self.message = message
         self.transaction_id = transaction_id
         self.marker = b"-------" + transaction_id.encode()
+        self.begin = message.sent
         self.tail = b""  # of the last piece, for an end line that would be spread over two
 
 
@@ -82,21 +83,22 @@ class Sender:
 
     def _start(self, message: OutgoingMessage, now: float) -> list[bytes]:
         stops = message.aborted or message.is_broken
-        piece = b"" if stops else message.take(PIECE_SIZE)
+        piece = b"" if stops else message.take(_limit(message))
         chunk = _OpenChunk(message, self._id_beside(piece))
         self._open = chunk
         message.transaction_id = chunk.transaction_id
         message.owner.chunk_started(message, chunk.transaction_id)
         ends = stops or message.is_at_end()
+        is_known = ends or len(piece) == message.max_chunk_size
         head = [
             b"MSRP %b SEND\r\n" % chunk.transaction_id.encode(),
             message.prefix,
-            _byte_range(message.sent, len(piece) if ends else None, message.size),
+            _byte_range(message.sent, len(piece) if is_known else None, message.size),
         ]
         if message.content_type is not None:
             head.append(b"Content-Type: %b\r\n\r\n" % message.content_type.encode())
         output = [b"".join(head), *self._piece(chunk, piece, now)]
-        if ends and self._open is chunk:
+        if is_known and self._open is chunk:
             output += self._close(chunk, now)
         return output
 
@@ -106,8 +108,9 @@ class Sender:
             return self._close(chunk, now)
         if not message.is_ready():
             return []
-        output = self._piece(chunk, message.take(PIECE_SIZE), now)
-        if self._open is chunk and message.is_at_end():
+        gone = message.sent - chunk.begin
+        output = self._piece(chunk, message.take(_limit(message, gone)), now)
+        if self._open is chunk and (message.is_at_end() or message.sent - chunk.begin == message.max_chunk_size):
             output += self._close(chunk, now)
         return output
 
@@ -147,6 +150,13 @@ class Sender:
             if transaction_id.encode() not in piece:
                 return transaction_id
         raise RuntimeError("the transaction ids are all in the message: their source is not random")
+
+
+def _limit(message: OutgoingMessage, gone: int = 0) -> int:
+    """How large the next piece may be when the chunk has so many bytes already."""
+    if message.max_chunk_size is None:
+        return PIECE_SIZE
+    return min(PIECE_SIZE, message.max_chunk_size - gone)
 
 
 def _byte_range(sent: int, size: int | None, total: int | None) -> bytes:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Sequence
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sipsimple.msrp import status
 from sipsimple.msrp.assembly import Assembler, TooMuch
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["REPORT_SIZE", "SessionMachine", "State", "media_type_matches"]
 
 REPORT_SIZE: Final = 64 * 1024
-"""Received bytes after which success is reported, without waiting for the end of the chunk."""
+"""Received bytes after which success is reported, without waiting for the end of the message."""
 MAX_REFUSED_MESSAGES: Final = 64
 
 
@@ -48,13 +48,25 @@ class State(Enum):
     CLOSED = auto()
 
 
+class _Unreported(NamedTuple):
+    """What has come of a message and was not reported; `chunk` is the last part of it."""
+
+    chunk: MSRPData
+    start: int
+    end: int
+    total: int | None
+
+    def is_followed_by(self, chunk: MSRPData, byte_range: ByteRange) -> bool:
+        return chunk.message_id == self.chunk.message_id and byte_range.start == self.end + 1
+
+
 class SessionMachine:
     """The machine of one session. `local_path` and `remote_path` are those of the SDP, relays first.
 
     `screen` is asked about the first part of each chunk with a body, after all other checks; what it gives is the
     status of the answer, and anything but 200 refuses the chunk. Without `report_success` it is the user who calls
     `report`, when the data is where it belongs. Methods other than SEND and REPORT are answered 501, unless they are
-    in `methods`, which are left to the user.
+    in `methods`, which are left to the user. What is sent goes in chunks of at most `max_chunk_size` bytes.
     """
 
     def __init__(
@@ -65,6 +77,7 @@ class SessionMachine:
         new_id: Callable[[], str],
         accept_types: Collection[str] = ("*",),
         max_message_size: int | None = None,
+        max_chunk_size: int | None = None,
         assembler: Assembler | None = None,
         screen: Callable[[MSRPData], int] | None = None,
         report_success: bool = True,
@@ -80,6 +93,7 @@ class SessionMachine:
         self._new_id = new_id
         self._accept_types = tuple(accept_types)
         self._max_message_size = max_message_size
+        self._max_chunk_size = max_chunk_size
         self._assembler = assembler
         self._screen = screen
         self._report_success = report_success
@@ -89,7 +103,7 @@ class SessionMachine:
         self._known_paths: tuple[str, str] | None = None
         self._refused_chunk: str | None = None
         self._refused_messages: OrderedDict[str, int] = OrderedDict()
-        self._unreported: int | None = None  # the first byte that was received and not reported
+        self._unreported: _Unreported | None = None
         self._from = str(self.local_uri)
         # RFC 4976 5.1: the path names our relays as the remote meets them; on the way out the nearest comes first.
         self._to = " ".join(str(uri) for uri in (*reversed(self.local_path[:-1]), *self.remote_path))
@@ -140,7 +154,7 @@ class SessionMachine:
             complete["Failure-Report"] = failure_report
         complete |= headers or {}
         complete["Content-Type"] = content_type
-        message = self.ledger.enter(complete, body)
+        message = self.ledger.enter(complete, body, self._max_chunk_size)
         if self.state is State.READY and self._sender is not None:
             self._sender.put(message)
         else:
@@ -301,18 +315,26 @@ class SessionMachine:
         return True
 
     def _report_received(self, chunk: MSRPData) -> None:
-        """Report success for what has come since the last report: at the end of a chunk, and now and then inside."""
+        """Report success for what has come since the last report: at the end of a message, and now and then before."""
         if not self._report_success or chunk.success_report != "yes" or chunk.continuation == ABORTED:
             self._unreported = None
             return
         byte_range = chunk.byte_range
-        start = byte_range.start if self._unreported is None else self._unreported
         end = byte_range.end or 0
-        self._unreported = start
-        if chunk.ends_chunk or end - start + 1 >= REPORT_SIZE:
-            total = end if chunk.continuation == COMPLETE else byte_range.total
+        pending = self._unreported
+        if pending is not None and pending.is_followed_by(chunk, byte_range):
+            start = pending.start
+        else:
+            if pending is not None:
+                self.report(pending.chunk, status.OK, ByteRange(pending.start, pending.end, pending.total))
+            start = byte_range.start
+        is_complete = chunk.continuation == COMPLETE
+        total = end if is_complete else byte_range.total
+        if is_complete or end - start + 1 >= REPORT_SIZE:
             self.report(chunk, status.OK, ByteRange(start, end, total))
-            self._unreported = None if chunk.ends_chunk else end + 1
+            self._unreported = None
+        else:
+            self._unreported = _Unreported(chunk, start, end, total)
 
     def _check_paths(self, chunk: MSRPData) -> int:
         texts = (chunk.headers.get("To-Path", ""), chunk.headers.get("From-Path", ""))

@@ -1,42 +1,23 @@
 """Certificates, and the two ends of sessions on loopback."""
 
 import asyncio
-import datetime
-import ipaddress
+import tempfile
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sipsimple.msrp import ActiveConnector, Event, MSRPSession, PassiveConnector, Security
+from tests.support.certificates import Authority
 
 TIME_LIMIT = 10.0
 
 
-def make_certificate(*, host: str = "127.0.0.1", days: int = 1) -> bytes:
-    """A certificate that signs itself, with its key, as PEM; `days` below 0: it has expired."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(end - datetime.timedelta(days=3))
-        .not_valid_after(end)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+def make_certificate(host: str = "127.0.0.1", *, ends: int = 1) -> bytes:
+    """A certificate that signs itself, with its key, as PEM; `ends` is the day on which it ends, from today."""
+    with tempfile.TemporaryDirectory() as directory:
+        return Path(Authority(Path(directory)).issue(host, starts=-3, ends=ends, self_signed=True)).read_bytes()
 
 
 @pytest.fixture(scope="session")

@@ -321,7 +321,7 @@ async def test_another_fingerprint_is_not_trusted(certificate):
 
 @pytest.mark.parametrize(
     ("changes", "trusted", "check"),
-    [({}, False, "chain"), ({"host": "127.0.0.2"}, True, "host name"), ({"days": -1}, True, "validity")],
+    [({}, False, "chain"), ({"host": "127.0.0.2"}, True, "host name"), ({"ends": -1}, True, "validity")],
 )
 async def test_a_failed_verification_says_which_check(changes, trusted, check):
     pem = make_certificate(**changes)

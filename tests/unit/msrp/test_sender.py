@@ -73,6 +73,17 @@ def test_a_long_message_alone_is_one_chunk_of_open_end():
     assert bench.chunks == [("m1", f"1-*/{10 * PIECE_SIZE}", 10 * PIECE_SIZE, "$")]
 
 
+@pytest.mark.parametrize("limit", [1000, PIECE_SIZE, PIECE_SIZE + 1000])
+def test_chunks_are_as_large_as_they_may_be(limit):
+    bench = Bench()
+    size = 2 * limit + 10
+    bench.put("m1", bytes(size)).max_chunk_size = limit
+    bench.drain()
+    assert [(length, flag) for _, _, length, flag in bench.chunks] == [(limit, "+"), (limit, "+"), (10, "$")]
+    known = f"1-{limit}/{size}" if limit <= PIECE_SIZE else f"1-*/{size}"
+    assert bench.chunks[0][1] == known
+
+
 def test_two_long_messages_take_turns():
     bench = Bench()
     size = 2 * PIECE_SIZE

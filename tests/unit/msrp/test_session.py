@@ -393,6 +393,34 @@ def test_a_long_message_is_reported_as_it_comes_and_the_last_report_completes_it
     assert deliveries[-1].chunk.byte_range.end == message.delivered == 300_000
 
 
+def test_small_chunks_are_reported_together():
+    wire = Wire(alice={"max_chunk_size": 1000})
+    wire.alice.machine.send(bytes(200_500), TEXT, success_report=True, failure_report="partial")
+    wire.settle()
+    ranges = [event.chunk.byte_range for event in wire.alice.of(MessageDelivered)]
+    assert ranges == [
+        (1, 66_000, 200_500),
+        (66_001, 132_000, 200_500),
+        (132_001, 198_000, 200_500),
+        (198_001, 200_500, 200_500),
+    ]
+    assert wire.alice.of(MessageDelivered)[-1].is_complete
+
+
+def test_parts_that_do_not_follow_each_other_are_reported_apart():
+    wire = Wire()
+    for message_id, byte_range in (("m1", "1-5/99"), ("m1", "6-10/99"), ("m1", "21-25/99"), ("m2", "26-30/30")):
+        chunk = send_to_bob(message_id=message_id, byte_range=byte_range, success_report="yes", failure_report="no")
+        chunk.continuation = "$" if message_id == "m2" else "+"
+        wire.bob.machine.receive(chunk, wire.now)
+    wire.settle()
+    assert [(chunk.message_id, str(chunk.byte_range)) for chunk in wire.alice.chunks] == [
+        ("m1", "1-10/99"),
+        ("m1", "21-25/99"),
+        ("m2", "26-30/30"),
+    ]
+
+
 def test_a_short_message_interrupts_a_long_one():
     wire = Wire()
     wire.alice.machine.send(b"L" * 1_000_000, TEXT)
