@@ -78,7 +78,7 @@ class SessionTimer:
     def __init__(self, user: SessionTimerUser) -> None:
         self._user = user
         self.alarm: Alarm | None = None
-        self.seconds: int | None = None
+        self.seconds = 0
         self.refreshing = False
         self._refresh_at = inf
         self._end_at = inf
@@ -97,7 +97,6 @@ class SessionTimer:
 
     def stop(self) -> None:
         """The session lasts for as long as it likes, or is over."""
-        self.seconds = None
         self.refreshing = False
         self._refresh_at = self._end_at = inf
 

@@ -122,13 +122,15 @@ async def test_call_is_authenticated_with_one_challenge_from_invite_to_bye(engin
     assert guard.challenges == 1
 
 
-@pytest.mark.parametrize("method", ["INVITE", "REFER", "BYE"])
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE", "REFER", "BYE"])
 async def test_request_of_a_dialog_answers_the_challenge_of_a_new_realm(engine, guard, method):
     caller = await call(guard)
     guard.spaces = [("Proxy-Authenticate", "Proxy-Authorization", server("proxy"))]
     match method:
         case "INVITE":
             caller.send_reinvite()
+        case "UPDATE":
+            caller.send_update()
         case "REFER":
             Referral.within(caller, "sip:carol@example.org").send_refer()
         case "BYE":
@@ -136,6 +138,15 @@ async def test_request_of_a_dialog_answers_the_challenge_of_a_new_realm(engine, 
     admitted = await guard.admit(method)
     assert (guard.challenges, admitted.to.tag) == (2, guard.tag)
     guard.respond(admitted, 200 if method == "BYE" else 488)
+
+
+async def test_prack_of_an_authenticated_call_carries_its_credentials(engine, guard):
+    sender, receiver, contact = parties(guard.port)
+    Invitation().send_invite(sender, receiver, route(guard.port), contact, description(), ALICE)
+    invite = await guard.admit("INVITE")
+    guard.respond(invite, 180, headers="Require: 100rel\nRSeq: 1\n")
+    await guard.admit("PRACK")
+    assert guard.challenges == 1
 
 
 async def test_refreshing_subscribe_answers_a_challenge_in_its_dialog(engine, guard, record):

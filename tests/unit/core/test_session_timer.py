@@ -31,7 +31,7 @@ def short(monkeypatch):
 
 def seconds(invitation: Invitation) -> tuple[int | None, bool]:
     timer = invitation._refreshing._timer
-    return timer.seconds, timer.refreshing
+    return (None, False) if timer is None else (timer.seconds, timer.refreshing)
 
 
 async def accepted(peer: RawPeer, headers: str) -> tuple[Invitation, Any]:

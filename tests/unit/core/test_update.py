@@ -200,3 +200,14 @@ async def test_removed_media_stay_removed(engine, record):
     caller.send_update(sdp=again)
     await told(record, caller, "SIPInvitationUpdateDidSucceed", 2)
     assert [media.port for media in callee.sdp.active_local.media] == [41000, 0]
+
+
+async def test_prack_may_bring_the_next_offer(engine, record, peer):
+    callee = await call_from(peer, "Supported: 100rel\n")
+    callee.send_response(183, sdp=description(40000))
+    number = (await peer.response(183)).headers.get("RSeq")
+    peer.request("PRACK", SDP.replace("41000", "41006"), f"RAck: {number} 1 INVITE\n")
+    assert b"40000" in (await peer.response(200)).body
+    assert updates(record, callee) == [(True, 41000), (True, 41006)]
+    callee.send_response(200, sdp=description(40000))
+    assert (await peer.response(200)).cseq[1] == "INVITE"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sipsimple.core.composing import SDP_TYPE, response_to, session_headers
 from sipsimple.core.hops import own_contact
 from sipsimple.core.invitation.reliable import ReliableResponses
+from sipsimple.core.invitation.updates import take_update
 from sipsimple.core.stack import stack
 from sipsimple.sip.acceptance import Acceptance
 from sipsimple.sip.dialog import Dialog
@@ -173,6 +174,7 @@ class IncomingLeg:
     def _stop_progress(self) -> None:
         if self._reliable is not None:
             self._reliable.stop()
+            self._reliable = None
 
     def _refuse(self, invitation: Invitation, code: int, reason: str | None, extra: tuple[Any, ...]) -> None:
         self._stop_progress()
@@ -201,7 +203,11 @@ class IncomingLeg:
         if reliable is None or not reliable.awaits(prack):
             self._endpoint.respond(transaction, response_to(prack, 481))
             return
-        self._endpoint.respond(transaction, response_to(prack, 200))
+        if prack.body and self._invitation is not None and self._dialog is not None:
+            # RFC 3262 5: a PRACK may bring the next offer.
+            take_update(self._invitation, self._dialog, self._invitation._negotiator, transaction, prack)
+        else:
+            self._endpoint.respond(transaction, response_to(prack, 200))
         reliable.acknowledged()
 
     def acknowledged(self, ack: Request) -> None:

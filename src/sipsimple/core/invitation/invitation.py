@@ -307,9 +307,12 @@ class Invitation:
             return self._leg.early_negotiator(dialog)
         return self._negotiator
 
-    def _peer_allows(self, method: str) -> bool:
-        """Whether the other side has said that it understands this method."""
-        return any(name.strip() == method for value in self._remote_allow for name in value.split(","))
+    def _refresh_session(self) -> None:
+        """Show that we are still there (RFC 4028 7.4): by UPDATE, where the other side has said that it knows that."""
+        if any(name.strip() == "UPDATE" for value in self._remote_allow for name in value.split(",")):
+            self._send_update(None, ())
+        else:
+            self._send_reinvite(None, ())
 
     def _cancel_reinvite(self) -> None:
         if isinstance(self._proposal, SentProposal):
@@ -428,7 +431,7 @@ class Invitation:
         if self._state == "disconnected":
             return
         self._arm(None)
-        self._refreshing.stop()
+        self._refreshing.close()
         for part in (self._leg, self._proposal, self._answering, self._update):
             if part is not None:
                 part.close()

@@ -33,9 +33,8 @@ class Refreshing:
     """Keeps the session of one invitation alive, or notices that the other side does not."""
 
     def __init__(self, invitation: Invitation) -> None:
-        self._invitation = invitation
-        self._timer = SessionTimer(self)
-        self._wanted = SESSION_EXPIRES
+        self._invitation: Invitation | None = invitation
+        self._timer: SessionTimer | None = None
         self._min_se: int | None = None  # what a 422 has taught us
 
     # As the side that sends INVITE or UPDATE
@@ -43,9 +42,8 @@ class Refreshing:
     def proposal(self) -> list[FrozenHeader]:
         """The headers of our request; once the roles are given out, they stay."""
         timer = self._timer
-        refresher = None if timer.seconds is None else "uac" if timer.refreshing else "uas"
-        seconds = max(self._min_se or 0, timer.seconds or self._wanted)
-        headers = [FrozenHeader("Session-Expires", str(SessionExpires(seconds, refresher)))]
+        refresher = None if timer is None else "uac" if timer.refreshing else "uas"
+        headers = [FrozenHeader("Session-Expires", str(SessionExpires(self._seconds, refresher)))]
         if self._min_se is not None:
             headers.append(FrozenHeader("Min-SE", str(self._min_se)))
         return headers
@@ -61,15 +59,15 @@ class Refreshing:
     def learn_minimum(self, response: Response) -> bool:
         """Take the minimum of a 422; False when it is no news, and asking again would not help."""
         minimum = min_se_of(response)
-        if minimum is None or minimum <= max(self._min_se or 0, self._timer.seconds or self._wanted):
+        if minimum is None or minimum <= self._seconds:
             return False
         self._min_se = minimum
         return True
 
-    def refresh_failed(self) -> None:
-        """A request of ours did not refresh the session."""
-        self._timer.postpone(stack().endpoint.now())
-        stack().endpoint.schedule(self._timer)
+    @property
+    def _seconds(self) -> int:
+        agreed = SESSION_EXPIRES if self._timer is None else self._timer.seconds
+        return max(self._min_se or 0, agreed)
 
     # As the side that answers
 
@@ -90,34 +88,38 @@ class Refreshing:
 
     def _agree(self, seconds: int, *, refreshing: bool) -> None:
         endpoint = stack().endpoint
+        if self._timer is None:
+            self._timer = SessionTimer(self)
         self._timer.agree(seconds, refreshing, endpoint.now())
         endpoint.schedule(self._timer)
 
     def stop(self) -> None:
-        """The session lasts until somebody ends it, or is over."""
-        if self._timer.seconds is not None:
-            self._timer.stop()
-            stack().endpoint.schedule(self._timer)
+        """The session lasts until somebody ends it."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.stop()
+            stack().endpoint.schedule(timer)
+
+    def close(self) -> None:
+        """The session is over."""
+        self.stop()
+        self._invitation = None
 
     # What the timer tells
 
     def on_refresh_due(self) -> None:
-        invitation = self._invitation
-        if invitation.state != "connected" or invitation.sub_state != "normal":
-            # What goes on already refreshes the session when it succeeds.
-            self._timer.postpone(stack().endpoint.now())
+        invitation, timer = self._invitation, self._timer
+        if invitation is None or timer is None:
             return
-        with suppress(SIPCoreError):
-            # What cannot be sent now is tried once more, and at last the session is given up.
-            self._timer.postpone(stack().endpoint.now())
-            if invitation._peer_allows("UPDATE"):
-                invitation._send_update(None, ())
-            else:
-                invitation._send_reinvite(None, ())
+        # A refresh that succeeds counts anew; one that fails, or cannot be sent just now, is tried again.
+        timer.postpone(stack().endpoint.now())
+        if invitation.state == "connected" and invitation.sub_state == "normal":
+            with suppress(SIPCoreError):
+                invitation._refresh_session()
 
     def on_session_expired(self) -> None:
         invitation = self._invitation
-        if invitation.state == "connected":
+        if invitation is not None and invitation.state == "connected":
             invitation._bye((FrozenHeader("Reason", 'SIP;cause=408;text="Session Timer Expired"'),))
             invitation._disconnect("local", disconnect_reason="session expired")
 

@@ -71,6 +71,7 @@ class SentUpdate:
         """The dialog is over: nothing is told any more."""
         if self._exchange is not None:
             self._exchange.abandon()
+            self._exchange = None
 
     def _next_cseq(self) -> int:
         self._dialog.local_cseq += 1
@@ -78,7 +79,7 @@ class SentUpdate:
 
     def _answered(self, answer: Answer) -> None:
         invitation, response = self._invitation, answer.response
-        invitation._update = None
+        invitation._update = self._exchange = None
         if response is None or not answer.accepted:
             self._refused(invitation, answer)
             return
