@@ -102,10 +102,11 @@ class Listener:
             try:
                 accepted, _ = await loop.sock_accept(self._socket)
             except OSError as error:
-                if error.errno not in _OUT_OF_RESOURCES:
-                    continue  # the remote has gone before we came
-                self._log(f"cannot accept connections: {error.strerror}", logging.ERROR)
-                await asyncio.sleep(_RESOURCE_PAUSE)
+                # Else the remote has gone before we came.
+                is_serious = error.errno in _OUT_OF_RESOURCES
+                if is_serious:
+                    self._log(f"cannot accept connections: {error.strerror}", logging.ERROR)
+                await asyncio.sleep(_RESOURCE_PAUSE if is_serious else 0)
                 continue
             if len(self._strangers) >= MAX_HALF_OPEN:
                 accepted.close()

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from sipsimple.msrp.channel import MSRPSession
 from sipsimple.msrp.connection import MSRPConnection, new_transaction_id
 from sipsimple.msrp.dial import CONNECT_TIMEOUT, open_connection
 from sipsimple.msrp.errors import MSRPConnectError, MSRPError, RelayRefused, SessionClosed
@@ -44,7 +43,7 @@ class RelaySettings:
 
 
 class RelayClient:
-    """A place at a relay; made by `open`. Session after session may use it, each with a URI of its own."""
+    """A place at a relay; made by `open`."""
 
     def __init__(
         self, settings: RelaySettings, connection: MSRPConnection, log: Callable[[str, int], None] | None
@@ -52,7 +51,7 @@ class RelayClient:
         self.settings = settings
         self.connection = connection
         self._log = log
-        self._renewals: dict[MSRPURI, asyncio.Task[None]] = {}
+        self._renewals: list[asyncio.Task[None]] = []
         connection.hold()
 
     @classmethod
@@ -89,7 +88,7 @@ class RelayClient:
         raise failure
 
     async def authorize(self, local_host: str, *, timeout: float = AUTH_TIMEOUT) -> tuple[MSRPURI, ...]:
-        """Ask for a path that leads to us through the relay, our own URI last; it is renewed until `give_back`.
+        """Ask for a path that leads to us through the relay, our own URI last; it is renewed until `close`.
 
         Raises RelayRefused, MSRPTimeoutError when an answer takes longer than `timeout` seconds, and SessionClosed.
         """
@@ -102,27 +101,16 @@ class RelayClient:
             new_id=new_transaction_id,
         )
         await self._ask(authorization, timeout)
-        self._renewals[local_uri] = asyncio.ensure_future(self._renew(authorization, timeout))
+        self._renewals.append(asyncio.ensure_future(self._renew(authorization, timeout)))
         return (*authorization.use_path, local_uri)
-
-    def give_back(self, path: tuple[MSRPURI, ...]) -> None:
-        """Renew this path no more."""
-        renewal = self._renewals.pop(path[-1], None)
-        if renewal is not None:
-            renewal.cancel()
 
     async def close(self) -> None:
         """Leave the relay; sessions that go through it go on."""
-        renewals = list(self._renewals.values())
-        self._renewals.clear()
+        renewals, self._renewals = self._renewals, []
         for renewal in renewals:
             renewal.cancel()
         await asyncio.gather(*renewals, return_exceptions=True)
         await self.connection.release()
-
-    def serves(self, session: MSRPSession) -> bool:
-        """Whether this session goes through us."""
-        return session.connection is self.connection
 
     async def _ask(self, authorization: RelayAuthorization, timeout: float) -> None:
         request = authorization.ask()

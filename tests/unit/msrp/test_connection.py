@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import io
 import logging
@@ -11,6 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from sipsimple.msrp import (
     ActiveConnector,
@@ -42,6 +44,7 @@ from sipsimple.msrp.connection import new_transaction_id
 from sipsimple.msrp.listener import MAX_HALF_OPEN
 from sipsimple.msrp.message import MSRPData
 from sipsimple.msrp.uri import MSRPURI
+from tests.support.certificates import private
 
 from .conftest import TIME_LIMIT, Log, Pair, make_certificate
 
@@ -251,6 +254,56 @@ async def test_requests_of_other_methods_are_awaited():
     await pair.close()
 
 
+async def test_requests_end_without_an_answer_when_the_session_does(pair):
+    asking = asyncio.ensure_future(pair.alice.request("NICKNAME", {}))
+    await asyncio.sleep(0)
+    pair.alice.connection.abort(ConnectionResetError("cable pulled"))
+    assert await asking is None
+    with pytest.raises(SessionClosed):
+        await pair.alice.request("NICKNAME", {})
+
+
+async def test_success_is_reported_by_the_user_when_the_data_is_safe():
+    pair = await Pair.open(bob={"options": SessionOptions(report_success=False)})
+    pair.alice.send(b"hello", TEXT, success_report=True, failure_report="no")
+    (event,) = await pair.bob_log.wait(DataReceived)
+    pair.bob.report(event.chunk, 200, event.chunk.byte_range)
+    assert (await pair.alice_log.wait(MessageDelivered))[0].is_complete
+    await pair.close()
+    pair.bob.report(event.chunk, 200, event.chunk.byte_range)
+
+
+async def test_the_receiver_stops_a_message(pair):
+    class Endless:
+        def read(self, size):
+            return bytes(size)
+
+    message = pair.alice.send(Endless(), "application/octet-stream")
+    (event, *_) = await pair.bob_log.wait(DataReceived)
+    pair.bob.refuse(event.chunk.message_id)
+    (failure,) = await pair.alice_log.wait(MessageFailed)
+    assert (failure.message, failure.code, failure.reason) == (message, 413, "Stop Sending Message")
+
+
+async def test_the_sender_gives_up_a_message(pair):
+    class Endless:
+        def read(self, size):
+            return bytes(size)
+
+    message = pair.alice.send(Endless(), "application/octet-stream")
+    await pair.bob_log.wait(DataReceived)
+    pair.alice.abort(message)
+    await pair.bob_log.until(lambda: pair.bob_log.of(DataReceived)[-1].chunk.continuation == "#")
+    assert [event.message for event in await pair.alice_log.wait(MessageFailed)] == [message]
+
+
+async def test_a_keep_alive_disturbs_nobody(pair):
+    pair.alice.keep_alive()
+    pair.alice.send(b"after", TEXT)
+    await pair.alice_log.wait(MessageAccepted)
+    assert [event.chunk.data for event in pair.bob_log.of(DataReceived)] == [b"after"]
+
+
 async def test_what_a_handler_raises_harms_nobody(pair):
     complaints = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["exception"]))
@@ -350,6 +403,18 @@ async def test_listening_over_tls_needs_a_certificate():
         Security(certificate=b"nonsense").fingerprint()
 
 
+def test_certificates_that_cannot_be_used_say_why():
+    certificate = make_certificate()
+    key = serialization.load_pem_private_key(certificate, None)
+    locked = certificate.partition(b"-----BEGIN PRIVATE KEY")[0] + private(key, b"secret")
+    with pytest.raises(UnusableCertificate, match="encrypted"):
+        _ = Security(certificate=locked).server_context
+    with pytest.raises(UnusableCertificate, match="list of authorities"):
+        _ = Security(authorities=b"nonsense").client_context
+    with pytest.raises(UnusableCertificate, match="none of"):
+        Security(certificate=certificate).fingerprint("md5")
+
+
 def test_fingerprints_are_read_and_written():
     text = "sha-1 " + ":".join(["4A"] * 20)
     assert str(Fingerprint.parse(text)) == text
@@ -430,6 +495,86 @@ async def test_few_strangers_at_a_time_are_let_in():
             assert await reader.read() == b""
         assert listener.statistics.refused_connections == 5
         await listener.close()
+
+
+async def test_a_connection_without_a_path_or_for_nobody_is_counted():
+    listener, session, _ = await listener_and_session()
+    async with Stranger(listener.port) as (_, writer):
+        headers = {"To-Path": "msrp://127.0.0.1:1/nobody;tcp", "From-Path": str(session.remote_path[0])}
+        writer.write(b"MSRP lost1 REPORT\r\n-------lost1$\r\n")
+        writer.write(MSRPData("lost2", method="REPORT", headers=headers).encode())
+        writer.write(first_send(session))
+        await session.bound()
+    assert listener.statistics.unroutable == 2
+    await session.close()
+    await listener.close()
+
+
+async def test_a_bad_request_on_the_only_session_is_answered():
+    listener, session, _ = await listener_and_session()
+    async with Stranger(listener.port) as (reader, writer):
+        writer.write(first_send(session))
+        await reader.readuntil(b"$\r\n")
+        writer.write(b"MSRP bad01 SEND\r\nMessage-ID: 1\r\n-------bad01$\r\n")
+        assert (await reader.readuntil(b"$\r\n")).startswith(b"MSRP bad01 400 Bad Request\r\n")
+    await session.close()
+    await listener.close()
+
+
+async def test_a_listener_outlives_a_shortage_of_files(monkeypatch):
+    monkeypatch.setattr("sipsimple.msrp.listener._RESOURCE_PAUSE", 0.01)
+    loop = asyncio.get_running_loop()
+    accept, troubles = loop.sock_accept, [OSError(errno.EMFILE, "Too many open files"), ConnectionAbortedError()]
+
+    async def troubled(listening):
+        if troubles:
+            raise troubles.pop(0)
+        return await accept(listening)
+
+    monkeypatch.setattr(loop, "sock_accept", troubled)
+    lines = []
+    listener, session, _ = await listener_and_session(hooks=Hooks(log=lambda *line: lines.append(line)))
+    async with Stranger(listener.port) as (_, writer):
+        writer.write(first_send(session))
+        await session.bound()
+    assert lines == [("cannot accept connections: Too many open files", logging.ERROR)]
+    await session.close()
+    await listener.close()
+
+
+async def test_a_handshake_that_fails_is_counted(certificate):
+    lines: asyncio.Queue[str] = asyncio.Queue()
+    hooks = Hooks(log=lambda message, _: lines.put_nowait(message))
+    listener, _, _ = await listener_and_session(security=Security(certificate=certificate), hooks=hooks)
+    async with Stranger(listener.port) as (_, writer):
+        writer.write(b"MSRP plain SEND\r\n")
+        async with asyncio.timeout(TIME_LIMIT):
+            assert "failed before it began" in await lines.get()
+    assert listener.statistics.silent_connections == 1
+    await listener.close()
+
+
+async def test_an_address_that_is_taken_cannot_be_listened_on():
+    listener = await Listener.open("127.0.0.1")
+    with pytest.raises(MSRPConnectError, match="cannot listen"):
+        await Listener.open("127.0.0.1", listener.port)
+    await listener.close()
+
+
+async def test_a_pool_makes_a_new_connection_when_the_old_is_gone():
+    listener = await Listener.open("127.0.0.1")
+    pool = ConnectionPool()
+    first, same = await asyncio.gather(*(pool.get("127.0.0.1", listener.port) for _ in range(2)))
+    assert first is same
+    await first.close()
+    second = await pool.get("127.0.0.1", listener.port)
+    assert second is not first
+    assert second.is_open
+    await pool.close()
+    assert second.closed.done()
+    with pytest.raises(SessionClosed):
+        await second.request(MSRPData("auth1", method="AUTH"), 1.0)
+    await listener.close()
 
 
 async def test_what_is_no_msrp_ends_the_connection():
