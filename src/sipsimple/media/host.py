@@ -160,7 +160,11 @@ class Host(ABC):
 
 
 class ThreadHost(Host):
-    """Runs an engine in a thread of this process."""
+    """Runs an engine in a thread of this process, for small tools and for debugging.
+
+    The limit of open files (two sockets a stream) and the threads of numpy's linear algebra (`OPENBLAS_NUM_THREADS`,
+    best 1) are then the application's to set.
+    """
 
     def __init__(self, *, audio_backend: str | None = None) -> None:
         """`audio_backend` is one of miniaudio's names, such as `NULL`; None lets it choose."""
