@@ -1,16 +1,18 @@
 """Answer every call with `sipral`, with its own media and no sound device."""
 
 import asyncio
+import contextlib
 import sys
 
 from sipral import Stack
 from sipral.enums import AudioMode, EventKind
+from sipral.errors import SipralError
 
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
     port = int(sys.argv[1])
-    unlimited = (1, 10_000)
+    unlimited = (10_000, 1)
     options = {"bind_host": "127.0.0.1", "bind_port": port, "audio": AudioMode.APPLICATION}
     with Stack(loop=loop, invite_limit=unlimited, **options) as stack:
         stack.add_account("sip:service@127.0.0.1", registrar_address="127.0.0.1:9")
@@ -18,7 +20,9 @@ async def main() -> None:
         while True:
             event = await stack.events.get()
             if event.kind == EventKind.INCOMING_CALL:
-                stack.answer_call(event, media_host="127.0.0.1")
+                # The caller may have gone before we came to it.
+                with contextlib.suppress(SipralError):
+                    stack.answer_call(event, media_host="127.0.0.1")
 
 
 asyncio.run(main())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from sipsimple.sip.frozen import Frozen, Mutable, Twin, frozenlist
@@ -35,6 +35,10 @@ __all__ = [
     "SDPMediaStream",
     "SDPSession",
 ]
+
+MAX_REMEMBERED: Final = 128
+"""Descriptions that are known without being read again, when they are no longer than this:"""
+MAX_REMEMBERED_SIZE: Final = 2048  # octets
 
 NTP_EPOCH: Final = 2208988800  # seconds from 1900, where NTP begins, to 1970
 DIRECTIONS: Final = ("sendrecv", "sendonly", "recvonly", "inactive")
@@ -259,10 +263,17 @@ class FrozenSDPSession(Frozen, BaseSDPSession, normal=SDPSession):
 
         Raises MalformedSDP and nothing else, whatever the octets.
         """
-        session, *media = sections(data)
-        streams = [FrozenSDPMediaStream._adopt(media_fields(lines)) for lines in media]
-        fields = session_fields(session) | {"media": frozenlist(streams)}
-        return cls._adopt(fields)
+        # Offers that only refresh a session, and descriptions that are passed on, come again as they were.
+        return _known_session(data) if len(data) <= MAX_REMEMBERED_SIZE else _read_session(data)
+
+
+def _read_session(data: bytes) -> FrozenSDPSession:
+    session, *media = sections(data)
+    streams = [FrozenSDPMediaStream._adopt(media_fields(lines)) for lines in media]
+    return FrozenSDPSession._adopt(session_fields(session) | {"media": frozenlist(streams)})
+
+
+_known_session: Final = lru_cache(maxsize=MAX_REMEMBERED)(_read_session)
 
 
 def _common_lines(owner: BaseSDPSession | BaseSDPMediaStream, timing: str | None = None) -> Iterator[str]:
