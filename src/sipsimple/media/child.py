@@ -25,7 +25,9 @@ def main() -> None:
     """Run the engine until the standard input ends."""
     # Ctrl-C in a terminal reaches the whole group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    commands, events = BufferedReader(FileIO(os.dup(0), "rb")), FileIO(os.dup(1), "wb")
+    # The end of the process closes these, because their threads may be in them until then.
+    commands = BufferedReader(FileIO(os.dup(0), "rb", closefd=False))
+    events = FileIO(os.dup(1), "wb", closefd=False)
     # Whatever a library prints must not get between the events.
     os.dup2(2, 1)
     _raise_file_limit()
