@@ -147,6 +147,10 @@ async def test_prack_of_an_authenticated_call_carries_its_credentials(engine, gu
     guard.respond(invite, 180, headers="Require: 100rel\nRSeq: 1\n")
     await guard.admit("PRACK")
     assert guard.challenges == 1
+    guard.spaces = [("Proxy-Authenticate", "Proxy-Authorization", server("proxy"))]
+    guard.respond(invite, 183, headers="Require: 100rel\nRSeq: 2\n")
+    prack = await guard.admit("PRACK")
+    assert (guard.challenges, prack.headers.get("RAck").split()[0]) == (2, "2")
 
 
 async def test_refreshing_subscribe_answers_a_challenge_in_its_dialog(engine, guard, record):

@@ -204,3 +204,23 @@ async def test_more_subscriptions_than_the_limit_are_put_off(engine, record, sub
     subscriber.remote_tag, subscriber.call_id = None, "another"
     subscriber.request("SUBSCRIBE", headers="Event: presence\n")
     assert (await subscriber.response(503)).headers.get("Retry-After") == "10"
+
+
+async def test_answer_after_the_subscriber_has_given_up_ends_it(engine, record, subscriber):
+    subscriber.request("SUBSCRIBE", headers="Event: presence\n")
+    theirs = await sender_of(record, f"{PREFIX}GotSubscribe")
+    (transaction,) = engine.endpoint.tables.servers.values()
+    transaction.wake(engine.endpoint.now() + 60)
+    theirs.accept()
+    assert theirs.state == "terminated"
+    assert names(record, theirs)[-1] == f"{PREFIX}DidEnd"
+
+
+async def test_subscriber_that_cannot_be_reached_loses_its_subscription(engine, record, subscriber):
+    theirs = await subscribed(subscriber, record)
+    subscriber.respond(await subscriber.expect("NOTIFY"), 200)
+    await told(record, theirs, f"{PREFIX}NotifyDidSucceed")
+    await engine.set_udp_port(None)
+    theirs.push_content(PIDF, "<p/>")
+    data = await told(record, theirs, f"{PREFIX}NotifyDidFail")
+    assert (data.code, theirs.state) == (503, "terminated")

@@ -166,3 +166,30 @@ async def test_refresh_without_a_time_switches_the_timer_off(engine, peer):
     peer.request("UPDATE")
     await peer.response(200)
     assert seconds(caller) == (None, False)
+
+
+async def test_update_that_was_too_brief_is_longer_the_next_time(engine, record, peer):
+    caller, _ = await accepted(peer, "Allow: UPDATE\nSession-Expires: 600;refresher=uac\n")
+    caller.send_update()
+    peer.respond(await peer.expect("UPDATE"), 422, headers="Min-SE: 900\n")
+    assert (await told(record, caller, "SIPInvitationUpdateDidFail")).code == 422
+    caller.send_update()
+    longer = await peer.expect("UPDATE")
+    assert (longer.headers.get("Session-Expires"), longer.headers.get("Min-SE")) == ("900;refresher=uac", "900")
+
+
+async def test_reinvite_of_the_other_side_that_is_too_brief_is_refused(engine, peer):
+    caller, _ = await accepted(peer, "")
+    peer.request("INVITE", "", TIMER + "Session-Expires: 5\n")
+    assert (await peer.response(422)).headers.get("Min-SE") == "90"
+    assert caller.sub_state == "normal"
+
+
+async def test_refresh_waits_while_a_proposal_is_under_way(engine, peer):
+    caller, _ = await accepted(peer, "Allow: UPDATE\nSession-Expires: 3;refresher=uac\n")
+    caller.send_reinvite()
+    proposal = await peer.expect("INVITE")
+    caller._refreshing.on_refresh_due()
+    peer.respond(proposal, 488)
+    assert (await peer.expect("ACK")).cseq[0] == proposal.cseq[0]
+    assert await peer.expect("UPDATE")

@@ -211,3 +211,22 @@ async def test_prack_may_bring_the_next_offer(engine, record, peer):
     assert updates(record, callee) == [(True, 41000), (True, 41006)]
     callee.send_response(200, sdp=description(40000))
     assert (await peer.response(200)).cseq[1] == "INVITE"
+
+
+async def test_update_that_cannot_be_sent_fails(engine, record, peer):
+    caller = await connected(peer)
+    await engine.set_udp_port(None)
+    caller.send_update(sdp=changed(caller, 40002))
+    assert (await told(record, caller, "SIPInvitationUpdateDidFail")).code == 503
+    assert (caller.state, caller.sdp.proposed_local) == ("connected", None)
+
+
+async def test_end_of_the_call_ends_its_update(engine, record, peer):
+    caller = await connected(peer)
+    caller.send_update()
+    update = await peer.expect("UPDATE")
+    peer.request("BYE")
+    await peer.response(200)
+    peer.respond(update, 200)
+    await reached(caller, "disconnected")
+    assert names(record, caller)[-1] == "SIPInvitationChangedState"
