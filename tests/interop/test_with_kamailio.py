@@ -15,9 +15,10 @@ from sipsimple.core import Engine
 from sipsimple.session import SessionDidFail
 from tests.interop.baresip import Baresip
 from tests.interop.kamailio import Kamailio
-from tests.interop.user_agent import SIPTrace, Traced, UserAgent, observed, user_agent
+from tests.interop.user_agent import UserAgent, user_agent
 from tests.support.programs import Program
 from tests.support.tones import hear, write_tone
+from tests.support.trace import SIPTrace, Traced, observed
 
 DOMAIN = "example.org"
 TRANSPORTS = pytest.mark.parametrize("transport", ["udp", "tcp"])

@@ -15,9 +15,10 @@ import pytest
 from sipsimple.notification import Notification
 from sipsimple.session import Session
 from tests.interop.sipp import SIPp
-from tests.interop.user_agent import observed, user_agent
+from tests.interop.user_agent import user_agent
 from tests.support.lossy_relay import LossyRelay, Trouble
 from tests.support.programs import until
+from tests.support.trace import observed
 
 SEED = 20260101
 CALLS = 200

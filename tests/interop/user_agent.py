@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,53 +15,13 @@ from sipsimple.audio import AudioBridge, WavePlayer, WaveRecorder
 from sipsimple.configuration.backend.memory import MemoryBackend
 from sipsimple.core import SIPURI, Engine, ToHeader
 from sipsimple.lookup import DNSLookup
-from sipsimple.notification import Notification, NotificationCenter
+from sipsimple.notification import NotificationCenter
 from sipsimple.session import Session
 from sipsimple.streams import AudioStream
 from sipsimple.util import Route
 from tests.support.agent import Record
 from tests.support.programs import Program
-
-
-@dataclass(frozen=True)
-class Traced:
-    """One SIP message as `SIPEngineSIPTrace` told it."""
-
-    received: bool
-    peer: tuple[str, int]
-    transport: str
-    text: str
-
-    @property
-    def start_line(self) -> str:
-        return self.text.partition("\r\n")[0]
-
-    @property
-    def method(self) -> str | None:
-        """The method of a request, None for a response."""
-        word = self.start_line.split()[0]
-        return None if word.startswith("SIP/") else word
-
-    def headers(self, name: str) -> list[str]:
-        """The values of all headers of this name."""
-        lines = self.text.partition("\r\n\r\n")[0].split("\r\n")[1:]
-        return [line.partition(":")[2].strip() for line in lines if line.lower().startswith(f"{name.lower()}:")]
-
-
-class SIPTrace:
-    """The SIP messages that came and went."""
-
-    def __init__(self) -> None:
-        self.messages: list[Traced] = []
-
-    def handle_notification(self, notification: Notification) -> None:
-        data = notification.data
-        peer = (data.source_ip, data.source_port) if data.received else (data.destination_ip, data.destination_port)
-        self.messages.append(Traced(data.received, peer, data.transport.lower(), data.data))
-
-    def sent(self, method: str) -> list[Traced]:
-        """The requests of this method that left."""
-        return [message for message in self.messages if not message.received and message.method == method]
+from tests.support.trace import SIPTrace, observed
 
 
 class UserAgent:
@@ -124,17 +83,6 @@ class UserAgent:
         finally:
             player.stop()
             await recorder.stop()
-
-
-@contextmanager
-def observed(observer: Any, name: Any = None) -> Iterator[None]:
-    center = NotificationCenter()
-    keys = {} if name is None else {"name": name}
-    center.add_observer(observer, **keys)
-    try:
-        yield
-    finally:
-        center.remove_observer(observer, **keys)
 
 
 @asynccontextmanager

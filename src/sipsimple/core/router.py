@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sipsimple.core.composing import ACCEPT, ALLOW, SDP_TYPE, SUPPORTED, response_to, session_headers, token
+from sipsimple.core.composing import ACCEPT, ALLOW, response_to, session_headers, token
 from sipsimple.core.hops import own_contact
 from sipsimple.core.incoming_referral import IncomingReferral
 from sipsimple.core.incoming_request import IncomingRequest
 from sipsimple.core.incoming_subscription import IncomingSubscription
-from sipsimple.core.invitation import Invitation, too_brief
+from sipsimple.core.invitation import Invitation
 from sipsimple.core.notices import post
 from sipsimple.core.notifier import granted
 from sipsimple.core.outbound import connection_lost
+from sipsimple.core.screening import examine_invite, refuse_demand
 from sipsimple.sip.dialog import Dialog
-from sipsimple.sip.errors import MalformedMessage, SIPCoreError
+from sipsimple.sip.errors import MalformedMessage
 from sipsimple.sip.headers import FrozenEventHeader, FrozenHeader, FrozenToHeader
 from sipsimple.sip.message import Request, Response
-from sipsimple.sip.sdp import FrozenSDPSession
 from sipsimple.sip.uri import FrozenSIPURI
 
 if TYPE_CHECKING:
@@ -104,7 +104,10 @@ class Router:
 
     def on_request(self, transaction: Any, request: Request) -> None:
         tag = request.to.tag
-        if tag is not None:
+        refusal = refuse_demand(request)
+        if refusal is not None and request.method not in self._engine.incoming_requests:
+            self._answer(transaction, refusal)
+        elif tag is not None:
             user = self._guest(request, tag) if self._guests else None
             user = user or self._dialogs.get((request.call_id, tag))
             if user is None:
@@ -167,7 +170,7 @@ class Router:
                 self._answer(transaction, self.not_allowed(request))
 
     def _invited(self, transaction: Any, request: Request) -> None:
-        refusal, offer = _examine(request)
+        refusal, offer = examine_invite(request)
         if refusal is not None:
             self._answer(transaction, refusal)
             return
@@ -258,28 +261,3 @@ def _refer_to(request: Request) -> FrozenSIPURI | None:
     """Whom a REFER is about: one address, of any scheme."""
     values = request.headers.get_all("Refer-To")
     return FrozenToHeader.parse(values[0]).uri if len(values) == 1 else None
-
-
-def _examine(request: Request) -> tuple[Response | None, FrozenSDPSession | None]:
-    """Why an INVITE has to be refused, or else its offer (None: the offer is ours to make)."""
-    required = [tag.strip() for value in request.headers.get_all("Require") for tag in value.split(",")]
-    unsupported = [tag for tag in required if tag and tag.lower() not in SUPPORTED.split(", ")]
-    if unsupported:
-        extra = [FrozenHeader("Unsupported", ", ".join(unsupported))]
-        return response_to(request, 420, to_tag=token(), extra=extra), None
-    if not request.contacts:
-        return response_to(request, 400, "Missing Contact", to_tag=token()), None
-    brief = too_brief(request)
-    if brief is not None:
-        return brief, None
-    if not request.body:
-        return None, None
-    media_type, _ = request.content_type or ("", {})
-    encoding = request.headers.get("Content-Encoding")
-    if media_type.lower() != SDP_TYPE or (encoding and encoding.strip().lower() != "identity"):
-        extra = [FrozenHeader("Accept", ACCEPT), FrozenHeader("Accept-Encoding", "identity")]
-        return response_to(request, 415, to_tag=token(), extra=extra), None
-    try:
-        return None, FrozenSDPSession.parse(request.body)
-    except SIPCoreError:
-        return response_to(request, 400, "Bad Session Description", to_tag=token()), None

@@ -16,7 +16,7 @@ from sipsimple.sip.layer.tables import Tables
 from sipsimple.sip.layer.users import EndpointUser
 from sipsimple.sip.layer.via import complete_via, response_destination
 from sipsimple.sip.layer.wires import ServerWire, WireOwner
-from sipsimple.sip.message import Request, Response
+from sipsimple.sip.message import SIP_VERSION, Request, Response
 from sipsimple.sip.timers import Timing
 from sipsimple.sip.transaction import (
     InviteServer,
@@ -129,7 +129,9 @@ class Reception:
             validate(request)
         except MalformedMessage as error:
             self._statistics.malformed += 1
-            self._refuse(request, error.status, source, channel)
+            # What writes another version writes its Via otherwise, and that is what fails first.
+            status = error.status if request.version == SIP_VERSION else 505
+            self._refuse(request, status, source, channel)
             return
         if request.method == "ACK":
             self._owner.user.on_acknowledgement(request)
