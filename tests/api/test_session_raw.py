@@ -216,3 +216,19 @@ async def test_early_media_of_a_call_that_is_refused_ends_with_it(agent: Agent):
         peer.respond(invite, 486, "Busy Here")
         assert (await agent.record.until(caller, "DidFail")).code == 486
         assert stream.calls == ["initialize", "start", "deactivate", "end"]
+
+
+async def test_an_update_of_the_other_party_reaches_the_streams(agent: Agent):
+    with RawPeer() as peer:
+        peer.request("INVITE", description())
+        callee = await agent.incoming()
+        callee.accept(callee.proposed_streams)
+        await peer.response(200)
+        peer.request("ACK", cseq=peer.cseq)
+        await agent.record.until(callee, "DidStart")
+        peer.request("UPDATE", description(direction="sendonly").replace("o=- 1 1", "o=- 1 2"))
+        await peer.response(200)
+        told = await agent.record.until(callee, "DidChangeHoldState")
+        assert (told.originator, told.on_hold) == ("remote", True)
+        assert callee.streams[0].calls[-1] == "update"
+        assert callee.state == "connected"

@@ -56,6 +56,11 @@ class Conversation(CallFlow):
                 raise DialogOver(data)
             case DialogChanged(state="connected", data=data) if data.sub_state == "received_proposal":
                 await proposed.answer(self)
+            case Negotiated() as negotiated:
+                # An UPDATE of the other party, which the dialog has answered (RFC 3311).
+                held = self.held_by_remote()
+                self.update_streams(negotiated)
+                self.report_remote_hold(held)
             case AddRequested(stream):
                 self._begin_proposal()
                 await proposing.add(self, stream)

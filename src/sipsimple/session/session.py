@@ -81,6 +81,7 @@ class Session:
         self._held = False
         self._started: Result[Session] = Result()
         self._ended: Result[Session] = Result()
+        self._is_over = False
 
     def __repr__(self) -> str:
         return f"<Session {self.direction or 'unused'} {self.state} at {id(self):#x}>"
@@ -93,11 +94,12 @@ class Session:
         The result is this session once `SIPSessionDidStart` was posted; awaiting it raises SessionDidFail, or
         SessionDidEnd when the session was answered and ended before its streams ran. Only in the state None.
         """
+        started = self._started
         self._change("connect", (None,), "outgoing")
         self.direction = "outgoing"
         routes, streams = list(routes), list(streams)
         run_in_loop(self._begin_outgoing, to_header, routes, streams)
-        return self._started
+        return started
 
     def send_ring_indication(self) -> None:
         """Answer an incoming session or proposal with 180 Ringing, until it is accepted or refused."""
@@ -112,17 +114,19 @@ class Session:
         """
         streams = list(streams)
         self._check_choice("accept", "incoming", streams)
+        started = self._started
         self._change("accept", ("incoming",), "accepting")
         self._tell(AcceptRequested(streams))
-        return self._started
+        return started
 
     def reject(self, code: int = 603, reason: str | None = None) -> Result[Session]:
         """Refuse an incoming session with a final response from 300 to 699; the result is settled when it is over."""
         if not 300 <= code <= 699:
             raise ValueError(f"a session is refused with a code from 300 to 699, not {code}")
+        ended = self._ended
         self._change("reject", ("incoming",), "terminating")
         self._tell(RejectRequested(code, reason))
-        return self._ended
+        return ended
 
     def accept_proposal(self, streams: Iterable[Any]) -> None:
         """Accept a subset of the streams that the other party proposes to add; only in the state received_proposal."""
@@ -203,13 +207,16 @@ class Session:
         is over, or was never begun.
         """
         with self._lock:
-            if self.state in (None, "terminating", "terminated"):
-                if self.state is None:
-                    self._ended.set_result(self)
+            if self.state is None or self._is_over:
+                over: Result[Session] = Result()
+                over.set_result(self)
+                return over
+            if self.state in ("terminating", "terminated"):
                 return self._ended
             self.state = "terminating"
+            ended = self._ended
         self._tell(EndRequested())
-        return self._ended
+        return ended
 
     # What it knows
 
@@ -322,8 +329,12 @@ class Session:
         self._forget_invitation()
         if self._transfer is not None:
             self._transfer.session_over()
-        self._started.set_exception(error)
-        self._ended.set_result(self)
+        with self._lock:
+            started, ended = self._started, self._ended
+            # Their value is this session: if it went on to hold them, only the garbage collector could free it.
+            self._started, self._ended, self._is_over = Result(), Result(), True
+        started.set_exception(error)
+        ended.set_result(self)
 
     # What the flows need to know about us
 
