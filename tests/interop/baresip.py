@@ -78,7 +78,7 @@ class Baresip:
                 tone=tone,
                 directory=directory,
                 rtp_port=rtp_port,
-                rtp_last=rtp_port + 2,
+                rtp_last=rtp_port + 4,  # two calls at once
                 control_port=self._control_port,
                 modules=MODULES,
             )
