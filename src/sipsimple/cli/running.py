@@ -80,10 +80,16 @@ async def interruptible() -> AsyncIterator[Interrupt]:
 
     def release() -> None:
         for number in SIGNALS:
-            loop.remove_signal_handler(number)
+            try:
+                loop.remove_signal_handler(number)
+            except NotImplementedError:
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
     for number in SIGNALS:
-        loop.add_signal_handler(number, received)
+        try:
+            loop.add_signal_handler(number, received)
+        except NotImplementedError:  # the loops of Windows leave signals to the signal module
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(received))
     try:
         yield interrupt
     finally:

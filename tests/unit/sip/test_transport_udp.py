@@ -49,10 +49,12 @@ class Jammed:
     def __init__(self, real: Any) -> None:
         self.real = real
         self.jammed = True
+        self.refused = 0
         self.sent: list[bytes] = []
 
     def sendto(self, data: bytes, address: Any) -> int:
         if self.jammed:
+            self.refused += 1
             raise BlockingIOError(errno.EAGAIN, "full")
         if address[1] == 1:
             raise PermissionError(errno.EPERM, "filtered")
@@ -84,6 +86,57 @@ async def test_flood_is_read_in_turns_of_the_loop(channel, taker, monkeypatch):
         assert len(taker.datagrams) == 10
         await until(lambda: len(taker.datagrams) == 25)
     assert taker.datagrams == [b"%d" % number for number in range(25)]
+
+
+def without_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the running loop one that has no callbacks for sockets, as those of Windows are."""
+
+    def missing(*arguments: Any) -> None:
+        raise NotImplementedError
+
+    loop = asyncio.get_running_loop()
+    for name in ("add_reader", "add_writer", "remove_reader", "remove_writer"):
+        monkeypatch.setattr(loop, name, missing)
+
+
+async def test_a_loop_without_reader_callbacks_reads_in_a_task(taker, monkeypatch):
+    with monkeypatch.context() as patch, BareUDP(Destination("udp", "127.0.0.1", 9)) as bare:
+        without_callbacks(patch)
+        opened = udp.UDPSocket(taker, "127.0.0.1", 0)
+        for number in range(3):
+            bare.socket.sendto(b"%d" % number, opened.local)
+        await until(lambda: len(taker.datagrams) == 3)
+        opened.close()
+        await asyncio.wait([opened._reading])
+    assert taker.datagrams == [b"0", b"1", b"2"]
+
+
+async def test_a_loop_without_writer_callbacks_tries_again(taker, monkeypatch):
+    with monkeypatch.context() as patch:
+        without_callbacks(patch)
+        opened = udp.UDPSocket(taker, "127.0.0.1", 0)
+        jammed = Jammed(opened._socket)
+        patch.setattr(udp, "RETRY_INTERVAL", 0.001)
+        patch.setattr(opened, "_socket", jammed)
+        opened.send(b"1", ("127.0.0.1", 9))
+        await until(lambda: opened._waiting and jammed.refused > 1)
+        jammed.jammed = False
+        await until(lambda: not opened._waiting)
+        opened.close()
+        await asyncio.wait([opened._reading])
+    assert jammed.sent == [b"1"]
+
+
+async def test_a_system_that_grants_smaller_buffers_only_binds_all_the_same(taker, monkeypatch):
+    class Stingy(udp.socket.socket):
+        def setsockopt(self, level: int, option: int, value: Any) -> None:
+            raise OSError(errno.ENOBUFS, "no buffer space available")
+
+    monkeypatch.setattr(udp.socket, "socket", Stingy)
+    monkeypatch.setattr(udp.sys, "platform", "freebsd")
+    opened = udp.UDPSocket(taker, "127.0.0.1", 0)
+    assert opened.is_open
+    opened.close()
 
 
 async def test_datagram_above_the_size_of_ip_is_refused(channel):

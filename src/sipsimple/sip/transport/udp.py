@@ -3,12 +3,14 @@
 The socket is drained by `recvfrom` in a reader callback of the event loop, a bounded number of datagrams per turn so
 that timers keep running under a flood. A datagram that the kernel does not take at once waits in a bounded queue.
 Where the platform has an error queue (Linux), the ICMP errors of RFC 3261 18.4 are read from it and handed up
-together with the start of the datagram that caused them.
+together with the start of the datagram that caused them. Where the event loop has no reader callbacks (Windows), a task
+reads one datagram at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 import struct
@@ -23,6 +25,8 @@ MAX_DATAGRAM_SIZE: Final = 65535
 MAX_DATAGRAMS_PER_TURN: Final = 64
 MAX_QUEUED_DATAGRAMS: Final = 1024
 RECEIVE_BUFFER_SIZE: Final = 4 * 1024 * 1024
+RETRY_INTERVAL: Final = 0.02
+"""Seconds until a socket is tried again whose loop cannot say when it is ready."""
 
 # linux/errqueue.h, linux/in.h, linux/in6.h; Python's socket module does not name them.
 _IP_RECVERR: Final = 11
@@ -59,7 +63,11 @@ class UDPSocket:
         self._socket = _bound_socket(address, port)
         self.local: Address = self._socket.getsockname()[:2]
         self.dropped = 0
-        self._loop.add_reader(self._socket.fileno(), self._readable)
+        self._reading: asyncio.Task[None] | None = None
+        try:
+            self._loop.add_reader(self._socket.fileno(), self._readable)
+        except NotImplementedError:
+            self._reading = self._loop.create_task(self._read_one_by_one())
 
     @property
     def is_open(self) -> bool:
@@ -78,8 +86,8 @@ class UDPSocket:
         try:
             self._transmit(data, address)
         except BlockingIOError:
-            self._loop.add_writer(self._socket.fileno(), self._writable)
             self._queue(data, address)
+            self._wake_when_writable()
         except (OSError, OverflowError, UnicodeError) as error:
             raise SendError(Destination("udp", *address), _as_os_error(error)) from error
 
@@ -88,8 +96,11 @@ class UDPSocket:
         if self._closed:
             return
         self._closed = True
-        self._loop.remove_reader(self._socket.fileno())
-        self._loop.remove_writer(self._socket.fileno())
+        if self._reading is None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop.remove_writer(self._socket.fileno())
+        else:
+            self._reading.cancel()
         self._waiting.clear()
         self._socket.close()
 
@@ -109,18 +120,42 @@ class UDPSocket:
             # and goes now. The earlier one's error waits in the error queue for `_readable`.
             self._socket.sendto(data, address)
 
+    def _wake_when_writable(self) -> None:
+        if self._reading is None:
+            self._loop.add_writer(self._socket.fileno(), self._writable)
+        else:
+            self._loop.call_later(RETRY_INTERVAL, self._writable)
+
     def _writable(self) -> None:
         while self._waiting:
             data, address = self._waiting[0]
             try:
                 self._transmit(data, address)
             except BlockingIOError:
+                if self._reading is not None:
+                    self._wake_when_writable()
                 return
             except OSError:
                 # Too late to tell the sender; the transaction's timer notices what got lost.
                 self.dropped += 1
             self._waiting.popleft()
-        self._loop.remove_writer(self._socket.fileno())
+        if self._reading is None:
+            self._loop.remove_writer(self._socket.fileno())
+
+    async def _read_one_by_one(self) -> None:
+        while True:
+            try:
+                data, address = await self._loop.sock_recvfrom(self._socket, MAX_DATAGRAM_SIZE)
+            except OSError:
+                # Windows reports here that an earlier datagram came back; the transaction's timer notices, too.
+                await asyncio.sleep(RETRY_INTERVAL)
+            else:
+                # As a callback, so that an error in it does not end the reading.
+                self._loop.call_soon(self._deliver, data, address[:2])
+
+    def _deliver(self, data: bytes, address: Address) -> None:
+        if not self._closed:
+            self._user.on_datagram(data, address, self)
 
     def _readable(self) -> None:
         receive, deliver = self._socket.recvfrom, self._user.on_datagram
@@ -158,8 +193,10 @@ def _bound_socket(address: str, port: int) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_DGRAM)
     try:
         bound.setblocking(False)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_SIZE)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, RECEIVE_BUFFER_SIZE)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            # Linux gives what it allows, the BSDs refuse what is more; then their default has to do.
+            with contextlib.suppress(OSError):
+                bound.setsockopt(socket.SOL_SOCKET, option, RECEIVE_BUFFER_SIZE)
         if family == socket.AF_INET6:
             # IPv4 has a socket of its own, so that addresses never come in as ::ffff:a.b.c.d.
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
