@@ -22,12 +22,19 @@ from sipsimple.sip.uri import FrozenSIPURI
 
 if TYPE_CHECKING:
     from sipsimple.core.engine import Engine
+    from sipsimple.core.invitation.incoming import IncomingLeg
+
+MAX_CALLS: Final = 10_000
+"""Calls, of ours and of others, at one time; more INVITE are answered 503."""
+
+MAX_UNANSWERED_CALLS: Final = 1000
+"""Calls of others that nobody has accepted or refused yet; more INVITE are answered 503."""
 
 MAX_EVENT_DIALOGS: Final = 10_000
 """Subscriptions and referrals, of ours and of others, at one time; more SUBSCRIBE and REFER are answered 503."""
 
 RETRY_AFTER: Final = 10
-"""Seconds after which a subscriber that was one too many may try again."""
+"""Seconds after which a caller or subscriber that was one too many may try again."""
 
 DialogKey = tuple[str, str]
 """Call-ID and local tag."""
@@ -59,7 +66,8 @@ class Router:
         self._engine = engine
         self._dialogs: dict[DialogKey, DialogUser] = {}
         self._guests: dict[DialogKey, list[DialogGuest]] = {}
-        self._event_dialogs = 0
+        self._calls = self._event_dialogs = 0
+        self.unanswered: set[IncomingLeg] = set()
 
     @property
     def invitations(self) -> list[Invitation]:
@@ -69,16 +77,21 @@ class Router:
     def add(self, user: DialogUser) -> None:
         """Hand the requests of its dialog to this user."""
         key = user.dialog_key
-        if key not in self._dialogs and not isinstance(user, Invitation):
-            self._event_dialogs += 1
+        if key not in self._dialogs:
+            self._count(user, 1)
         self._dialogs[key] = user
 
     def remove(self, user: DialogUser) -> None:
         key = user.dialog_key
         if self._dialogs.get(key) is user:
             del self._dialogs[key]
-            if not isinstance(user, Invitation):
-                self._event_dialogs -= 1
+            self._count(user, -1)
+
+    def _count(self, user: DialogUser, difference: int) -> None:
+        if isinstance(user, Invitation):
+            self._calls += difference
+        else:
+            self._event_dialogs += difference
 
     def share(self, guest: DialogGuest) -> None:
         """Hand it those SUBSCRIBE and NOTIFY requests of the call's dialog that it takes."""
@@ -170,6 +183,9 @@ class Router:
                 self._answer(transaction, self.not_allowed(request))
 
     def _invited(self, transaction: Any, request: Request) -> None:
+        if len(self.unanswered) >= MAX_UNANSWERED_CALLS or self._calls >= MAX_CALLS:
+            self._answer(transaction, self._one_too_many(request))
+            return
         refusal, offer = examine_invite(request)
         if refusal is not None:
             self._answer(transaction, refusal)
@@ -197,10 +213,14 @@ class Router:
 
     def _examine_event_dialog(self, request: Request) -> Response | None:
         if self._event_dialogs >= MAX_EVENT_DIALOGS:
-            return response_to(request, 503, to_tag=token(), extra=[FrozenHeader("Retry-After", str(RETRY_AFTER))])
+            return self._one_too_many(request)
         if not request.contacts:
             return response_to(request, 400, "Missing Contact", to_tag=token())
         return None
+
+    def _one_too_many(self, request: Request) -> Response:
+        self._engine.endpoint.statistics.overloaded += 1
+        return response_to(request, 503, to_tag=token(), extra=[FrozenHeader("Retry-After", str(RETRY_AFTER))])
 
     def referred(self, transaction: Any, request: Request, invitation: Invitation | None = None) -> None:
         """A REFER, within the dialog of a call or outside."""

@@ -38,6 +38,8 @@ class IncomingLeg:
         self._reliable: ReliableResponses | None = None
         self._early_answer: FrozenSDPSession | None = None
         self._settled = False  # the early answer went out in a response that is acknowledged
+        self._router = stack().router
+        self._router.unanswered.add(self)
         transaction.user = self
 
     @property
@@ -172,12 +174,15 @@ class IncomingLeg:
         return negotiator.set_local_answer(local_sdp)
 
     def _stop_progress(self) -> None:
+        self._router.unanswered.discard(self)
         if self._reliable is not None:
             self._reliable.stop()
             self._reliable = None
 
     def _refuse(self, invitation: Invitation, code: int, reason: str | None, extra: tuple[Any, ...]) -> None:
         self._stop_progress()
+        # It has no dialog to be found by any more; only its ACK is waited for.
+        self._router.remove(invitation)
         response = self._refusal = response_to(self._request, code, reason, to_tag=invitation._local_tag(), extra=extra)
         self._endpoint.respond(self._transaction, response)
         invitation._change("disconnecting", "local", response)

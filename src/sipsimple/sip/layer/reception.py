@@ -141,11 +141,12 @@ class Reception:
             self._begin(request, key, source, channel)
 
     def _begin(self, request: Request, key: tuple[str, ...], source: Destination, channel: Channel) -> None:
-        if self._tables.full:
+        in_dialog = request.to.tag is not None
+        if not self._tables.has_room(in_dialog):
             self._statistics.overloaded += 1
             self._refuse(request, 503, source, channel, retry_after=RETRY_AFTER)
             return
-        merge = merge_key(request) if request.to.tag is None else None
+        merge = None if in_dialog else merge_key(request)
         if merge is not None and self._tables.is_merged(merge):
             self._refuse(request, 482, source, channel)
             return

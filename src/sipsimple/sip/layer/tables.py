@@ -11,6 +11,8 @@ from sipsimple.sip.transport import ConnectionLost, Destination
 
 MAX_SERVER_TRANSACTIONS: Final = 100_000
 """Each is kept for 32 s after its end over UDP, so this is what some 1500 calls a second need."""
+RESERVED_PART: Final = 10
+"""One of so many is kept for requests inside dialogs, so that a flood of others cuts off no call."""
 MAX_CLIENT_TRANSACTIONS: Final = 100_000
 
 Key = tuple[str, ...]
@@ -50,10 +52,10 @@ class Tables:
         if merge_key is not None:
             self._merges.pop(merge_key, None)
 
-    @property
-    def full(self) -> bool:
-        """True when no further server transaction is taken."""
-        return len(self.servers) >= MAX_SERVER_TRANSACTIONS
+    def has_room(self, in_dialog: bool) -> bool:
+        """False when no further server transaction is taken for a request inside, or outside, a dialog."""
+        reserved = 0 if in_dialog else MAX_SERVER_TRANSACTIONS // RESERVED_PART
+        return len(self.servers) < MAX_SERVER_TRANSACTIONS - reserved
 
     def is_merged(self, merge_key: Key) -> bool:
         """True when the same request came by another path already."""
