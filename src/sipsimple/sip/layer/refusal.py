@@ -10,7 +10,7 @@ import hashlib
 import re
 from typing import Final
 
-from sipsimple.sip.message import SIP_VERSION, Request, reason_of
+from sipsimple.sip.message import MAX_HEADER_LENGTH, SIP_VERSION, Request, reason_of
 
 __all__ = ["salvage", "stateless_tag"]
 
@@ -49,6 +49,8 @@ def salvage(data: bytes, code: int) -> bytes | None:
         else:
             found.setdefault(name, header[2])
     if not 0 < len(vias) <= MAX_SALVAGED_VIAS or any(name not in found for name in _ECHOED):
+        return None
+    if any(len(value) > MAX_HEADER_LENGTH for value in (*vias, *found.values())):
         return None
     if b"tag=" not in found[b"to"]:
         found[b"to"] += b";tag=" + hashlib.blake2s(head, digest_size=8).hexdigest().encode()
