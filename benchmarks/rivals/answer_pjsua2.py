@@ -5,12 +5,14 @@ import sys
 import pjsua2 as pj
 
 calls = {}
+ended = []
+"""Calls that may be deleted: doing it in their own callback would leave their media behind."""
 
 
 class Call(pj.Call):
     def onCallState(self, prm):
         if self.getInfo().state == pj.PJSIP_INV_STATE_DISCONNECTED:
-            calls.pop(self.getId(), None)
+            ended.append(self.getId())
 
 
 class Account(pj.Account):
@@ -28,6 +30,7 @@ configuration.logConfig.level = configuration.logConfig.consoleLevel = 0
 configuration.uaConfig.threadCnt = 0
 configuration.uaConfig.mainThreadOnly = True
 configuration.uaConfig.maxCalls = 1000
+configuration.medConfig.maxMediaPorts = 2000
 try:
     endpoint.libInit(configuration)
 except pj.Error:
@@ -45,3 +48,5 @@ account.create(account_configuration)
 print("ready", flush=True)
 while True:
     endpoint.libHandleEvents(10)
+    while ended:
+        calls.pop(ended.pop(), None)

@@ -12,6 +12,7 @@ from sipral.errors import SipralError
 async def main() -> None:
     loop = asyncio.get_running_loop()
     port = int(sys.argv[1])
+    calls = {}
     unlimited = (10_000, 1)
     options = {"bind_host": "127.0.0.1", "bind_port": port, "audio": AudioMode.APPLICATION}
     with Stack(loop=loop, invite_limit=unlimited, **options) as stack:
@@ -19,10 +20,12 @@ async def main() -> None:
         print("ready", flush=True)
         while True:
             event = await stack.events.get()
-            if event.kind == EventKind.INCOMING_CALL:
-                # The caller may have gone before we came to it.
-                with contextlib.suppress(SipralError):
-                    stack.answer_call(event, media_host="127.0.0.1")
+            # The caller may have gone before we came to it.
+            with contextlib.suppress(SipralError):
+                if event.kind == EventKind.INCOMING_CALL:
+                    calls[event.call] = stack.answer_call(event, media_host="127.0.0.1")
+                elif event.kind == EventKind.CALL_ENDED and event.call in calls:
+                    calls.pop(event.call).close()
 
 
 asyncio.run(main())
