@@ -10,6 +10,7 @@ from sipsimple.core import Engine
 from sipsimple.session import IllegalStateError, Session, TransferDidFail
 from sipsimple.session.transfer import target_uri
 from tests.support.agent import Agent, eventually
+from tests.support.raw_peer import RawPeer, description
 
 
 def myself() -> str:
@@ -110,9 +111,62 @@ async def test_a_transfer_is_refused_in_the_wrong_state(agent: Agent):
         transferor.transfer(myself())
 
 
-async def test_an_invite_that_replaces_an_unknown_call_is_refused(agent: Agent):
-    from tests.support.raw_peer import RawPeer, description
+async def test_a_transfer_that_is_asked_for_while_the_streams_still_start_waits_for_them(agent: Agent):
+    transferor = agent.call()
+    transferee = await agent.incoming()
+    (stream,) = transferee.proposed_streams
+    stream.slow = frozenset({"start"})
+    transferee.accept([stream])
+    await agent.record.until(transferor, "DidStart")
+    transferor.transfer(myself())
+    await eventually(lambda: "SIPIncomingReferralGotReferRequest" in told(agent), "the REFER")
+    assert transferee.state == "accepting"
+    assert transfers(agent, transferee) == []
+    stream.tell("MediaStreamDidStart")
+    await agent.record.until(transferee, "SIPSessionTransferNewIncoming")
+    assert agent.record.short(transferee)[-2:] == ["DidStart", "TransferNewIncoming"]
+    transferee.accept_transfer()
+    await agent.incoming()
 
+
+def told(agent: Agent) -> list[str]:
+    return [notification.name for notification in agent.record.all]
+
+
+async def test_a_transfer_may_be_asked_for_while_a_proposal_is_under_way(agent: Agent):
+    with RawPeer() as peer:
+        peer.request("INVITE", description())
+        callee = await agent.incoming()
+        callee.accept(callee.proposed_streams)
+        await peer.response(200)
+        peer.request("ACK", cseq=peer.cseq)
+        await agent.record.until(callee, "DidStart")
+        callee.hold()
+        await peer.expect("INVITE")
+        peer.request("REFER", headers="Refer-To: <sip:carol@example.org>\n")
+        asked = await agent.record.until(callee, "SIPSessionTransferNewIncoming")
+        assert (callee.state, asked.transfer_destination.user) == ("sending_proposal", "carol")
+        callee.reject_transfer(603)
+        await peer.response(603)
+
+
+async def test_a_referral_outside_a_call_is_for_the_application(agent: Agent):
+    Engine().add_event("refer", ["message/sipfrag"])
+    Engine().add_incoming_event("refer")
+    with RawPeer() as peer:
+        peer.request("REFER", headers="Refer-To: <sip:carol@example.org>\n")
+        name = "SIPIncomingReferralGotReferRequest"
+        referral = await eventually(
+            lambda: next((n.sender for n in agent.record.all if n.name == name), None), "a referral"
+        )
+        referral.accept()
+        await peer.response(202)
+        peer.respond(await peer.expect("NOTIFY"), 200)
+        referral.notify(200)
+        peer.respond(await peer.expect("NOTIFY"), 200)
+
+
+async def test_an_invite_that_replaces_an_unknown_call_is_refused(agent: Agent):
     with RawPeer() as peer:
         peer.request("INVITE", description(), headers="Replaces: nobody@nowhere;to-tag=1;from-tag=2\n")
         await peer.response(481)

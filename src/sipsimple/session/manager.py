@@ -101,9 +101,11 @@ class SessionManager(metaclass=Singleton):
         return None
 
     def _refer(self, referral: Any) -> None:
-        """Somebody asks for a transfer: within a session of ours, or it is refused."""
+        """Somebody asks for a transfer within a call; outside of one, the application has asked to be asked."""
+        if referral.invitation is None:
+            return
         for session in self.sessions:
-            if referral.invitation is not None and session._invitation is referral.invitation:
+            if session._invitation is referral.invitation:
                 session._got_referral(referral)
                 return
         referral.reject(603)

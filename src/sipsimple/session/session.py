@@ -259,8 +259,14 @@ class Session:
         self._tasks.spawn(self._run(call, call.establish(to_header, routes, streams)))
 
     def _got_referral(self, referral: IncomingReferral) -> None:
-        """The other party asks for a transfer."""
-        if self.state != "connected" or self._transfer is not None:
+        """The other party asks for a transfer; it may do so before our streams run, which comes first."""
+        if self._started.done():
+            self._begin_transfer(referral)
+        else:
+            self._started.add_done_callback(lambda _: self._begin_transfer(referral))
+
+    def _begin_transfer(self, referral: IncomingReferral) -> None:
+        if self._transfer is not None or self.state in ("terminating", "terminated"):
             referral.reject(491)
             return
         transfer = self._transfer = IncomingTransfer(self, referral)
