@@ -7,6 +7,7 @@ say, and the devices that happen to be there today, are not written to it.
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,6 +138,8 @@ def opened(path: Path) -> Iterator[None]:
     """The settings objects of the file, to be read and changed; raises CommandError when a change was not saved."""
     from sipsimple.account import AccountManager
 
+    # What goes wrong is told below, once.
+    logging.getLogger("sipsimple").addHandler(logging.NullHandler())
     stored(path)
     manager = ConfigurationManager()
     with watched() as problems:
@@ -148,4 +151,4 @@ def opened(path: Path) -> Iterator[None]:
             AccountManager().forget()
             manager.stop()
     if problems.save_failure is not None:
-        raise CommandError(f"nothing was saved: {problems.save_failure}")
+        raise CommandError(f"nothing was saved: {problems.save_failure}; name another file with --config")

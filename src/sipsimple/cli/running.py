@@ -105,19 +105,11 @@ async def running(configuration: Snapshot) -> AsyncIterator[SIPApplication]:
         try:
             application = await context.__aenter__()
         except SIPCoreError as error:
-            raise CommandError(_advice(str(error))) from error
+            raise CommandError(str(error)) from error
         try:
             yield application
         finally:
             await context.__aexit__(None, None, None)
-
-
-def _advice(error: str) -> str:
-    if "ddress already in use" in error:
-        return f"{error}; choose another port, or stop the program that uses it"
-    if "annot assign requested address" in error:
-        return f"{error}; choose an address of this host"
-    return error
 
 
 def run(command: Coroutine[Any, Any, int]) -> None:

@@ -107,7 +107,7 @@ def set_setting(
         entry = find(owner, name)
         entry.setting.__set__(entry.container, entry.parse(value))
         owner.save()
-        say(f"{entry.path} = {entry.text()}")
+    say(f"{entry.path} = {entry.text()}")
 
 
 @settings_app.command("unset")
@@ -126,7 +126,7 @@ def unset_setting(
         entry = find(owner, name)
         entry.setting.__set__(entry.container, DefaultValue)
         owner.save()
-        say(f"{entry.path} = {entry.text()} (default)")
+    say(f"{entry.path} = {entry.text()} (default)")
 
 
 @settings_app.command("accounts")
@@ -192,7 +192,8 @@ def add_account(
         present = manager.default_account
         if default or present is None or str(present.__id__) == BONJOUR:
             manager.default_account = account
-        say(f"added {account.id}" + (" as the default account" if manager.default_account is account else ""))
+        role = " as the default account" if manager.default_account is account else ""
+    say(f"added {account.id}{role}")
 
 
 @settings_app.command("delete-account")
@@ -209,4 +210,4 @@ def delete_account(
         except TypeError as error:
             disable = f"sipsimple settings set --account {clean(address)} enabled false"
             raise CommandError(f"{clean(address)} cannot be deleted; disable it with `{disable}`") from error
-        say(f"deleted {clean(address)}")
+    say(f"deleted {clean(address)}")

@@ -56,7 +56,8 @@ class PJSIPError(SIPCoreError):
     """The network, a device or a file below the core refused."""
 
     def __init__(self, message: str, status: int) -> None:
-        super().__init__(f"{message}: {_stack_text(status)}")
+        cause = _stack_text(status)
+        super().__init__(message if cause in message else f"{message}: {cause}")
         self.status = status
         self.errno = status - OS_ERROR_BASE if status else 0
 

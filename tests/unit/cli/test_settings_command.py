@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
 
 import pytest
@@ -142,6 +144,18 @@ def test_a_file_that_cannot_be_written_is_an_error(sipsimple, config):
     result = sipsimple("settings", "set", "audio.silent", "yes")
     assert result.exit_code == 1
     assert "cannot be read" in result.stderr
+
+
+def test_a_change_that_is_not_saved_is_not_claimed(sipsimple, config, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    result = sipsimple("settings", "add-account", "alice@example.com")
+    assert result.exit_code == 1
+    assert not result.stdout
+    assert result.stderr.count("No space left on device") == 1
+    assert "nothing was saved" in result.stderr
 
 
 def test_control_characters_of_a_name_do_not_reach_the_terminal(sipsimple):

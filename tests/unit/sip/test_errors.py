@@ -41,6 +41,9 @@ def test_a_full_queue_is_recognised_by_the_name_at_the_end():
 def test_an_os_error_is_translated():
     error = PJSIPError.from_os_error("cannot bind", OSError(errno.EACCES, "no"))
     assert error.errno == errno.EACCES
+    assert str(error) == "cannot bind: Permission denied"
+    again = PJSIPError.from_os_error("cannot bind: Permission denied (do this)", OSError(errno.EACCES, "no"))
+    assert str(again) == "cannot bind: Permission denied (do this)"
 
 
 def test_data_of_the_others():

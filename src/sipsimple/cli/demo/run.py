@@ -154,9 +154,9 @@ async def demo(options: DemoOptions) -> int:
         ) from error
     with as_file(files("sipsimple") / "data" / "demo.wav") as shipped:
         source = (options.play or shipped).absolute()
-        recording = options.output.absolute() / "recording.wav"
+        output = options.output.absolute()
+        recording, page = output / "recording.wav", output / "report.html"
         recording.unlink(missing_ok=True)
-        page = options.output / "report.html"
         async with interruptible() as interrupt:
             try:
                 report, verdict = await interrupt.race(_perform_until_heard(options, source, recording))
