@@ -10,8 +10,9 @@ A command that was posted without wanting a reply and fails is told by `CommandF
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+from .values import Value, field, replace
 
 if TYPE_CHECKING:
     from .errors import MediaError
@@ -21,33 +22,19 @@ DEVICE_SLOT: Final = 0
 SYSTEM_DEFAULT: Final = "system_default"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Value):
     """The root of all commands; the host fills in `reply_to`, 0 means that nobody waits for the outcome."""
 
-    reply_to: int = field(default=0, repr=False)
+    reply_to: int = field(default=0, kw_only=True)
 
     def wanting(self, reply_to: int) -> Command:
         """Return the same command with somebody who waits for its outcome."""
-        return _build(type(self), reply_to, *self._values())
-
-    def _values(self) -> list[Any]:
-        names: tuple[str, ...] = self.__match_args__
-        return [getattr(self, name) for name in names]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A call takes a dozen commands; the way in which dataclasses with slots are pickled takes three times as long.
-        return _build, (type(self), self.reply_to, *self._values())
-
-
-def _build(kind: type[Command], reply_to: int, *values: Any) -> Command:
-    return kind(*values, reply_to=reply_to)
+        return replace(self, reply_to=reply_to)
 
 
 # --- mixers ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class CreateMixer(Command):
     """Make a mixer without sound devices; slots run from 0 (the sound device) to `slot_count`. Replies None."""
 
@@ -56,14 +43,12 @@ class CreateMixer(Command):
     slot_count: int = 254
 
 
-@dataclass(frozen=True, slots=True)
 class DestroyMixer(Command):
     """Remove a mixer with all that occupies its slots; recordings are completed. Replies None."""
 
     mixer: int
 
 
-@dataclass(frozen=True, slots=True)
 class SetDevices(Command):
     """Close the devices of the mixer and open these: a name, `system_default`, or None.
 
@@ -77,28 +62,24 @@ class SetDevices(Command):
     ec_tail: int = 200
 
 
-@dataclass(frozen=True, slots=True)
-class RealDevices:
+class RealDevices(Value):
     """The devices behind the names: None where there is no device, not even a default one."""
 
     input: str | None
     output: str | None
 
 
-@dataclass(frozen=True, slots=True)
 class ListDevices(Command):
     """Ask for the sound devices of the system. Replies `DeviceNames`."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceNames:
+class DeviceNames(Value):
     """The sound devices of the system, the default one of each direction first."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Connect(Command):
     """Let the sink of slot `dst` hear the source of slot `src`; connecting twice is connecting once."""
 
@@ -107,7 +88,6 @@ class Connect(Command):
     dst: int
 
 
-@dataclass(frozen=True, slots=True)
 class Disconnect(Command):
     """Undo `Connect`; slots that are not connected are left as they are."""
 
@@ -116,7 +96,6 @@ class Disconnect(Command):
     dst: int
 
 
-@dataclass(frozen=True, slots=True)
 class SetVolume(Command):
     """Scale what comes from the slot, in percent; over 100 amplifies, and saturates."""
 
@@ -125,7 +104,6 @@ class SetVolume(Command):
     volume: int
 
 
-@dataclass(frozen=True, slots=True)
 class SetSinkVolume(Command):
     """Scale what goes to the slot, in percent; for slot 0 this is the loudspeaker."""
 
@@ -134,7 +112,6 @@ class SetSinkVolume(Command):
     volume: int
 
 
-@dataclass(frozen=True, slots=True)
 class SetMuted(Command):
     """Silence the source of the slot, or let it be heard again at its volume; for slot 0 this is the microphone."""
 
@@ -143,7 +120,6 @@ class SetMuted(Command):
     muted: bool
 
 
-@dataclass(frozen=True, slots=True)
 class AddPort(Command):
     """Occupy the slot with a pass-through: what is sent to it is its source, in the same tick."""
 
@@ -151,7 +127,6 @@ class AddPort(Command):
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
 class AddToneGenerator(Command):
     """Occupy the slot with a source of tones, silent until `PlayTones`."""
 
@@ -159,7 +134,6 @@ class AddToneGenerator(Command):
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
 class RemoveSlot(Command):
     """Free the slot of a port or a tone generator; its connections and bridge memberships vanish."""
 
@@ -167,8 +141,7 @@ class RemoveSlot(Command):
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tone:
+class Tone(Value):
     """Two frequencies in Hz (0: none) for `duration` milliseconds; both 0 is silence."""
 
     frequency1: int
@@ -176,7 +149,6 @@ class Tone:
     duration: int
 
 
-@dataclass(frozen=True, slots=True)
 class PlayTones(Command):
     """Play the tones after those that the generator plays already; `TonesEnded` follows when it falls silent."""
 
@@ -185,7 +157,6 @@ class PlayTones(Command):
     tones: tuple[Tone, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class StopTones(Command):
     """Fall silent at once; `TonesEnded` follows if tones were playing."""
 
@@ -196,7 +167,6 @@ class StopTones(Command):
 # --- bridges --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class BridgeCreate(Command):
     """Make an empty bridge; each member hears the sum of all the other members."""
 
@@ -204,7 +174,6 @@ class BridgeCreate(Command):
     bridge: int
 
 
-@dataclass(frozen=True, slots=True)
 class BridgeDestroy(Command):
     """Remove a bridge with its memberships."""
 
@@ -212,7 +181,6 @@ class BridgeDestroy(Command):
     bridge: int
 
 
-@dataclass(frozen=True, slots=True)
 class BridgeAdd(Command):
     """Let a member take part: slot `producer` is heard, slot `consumer` hears; None where there is none.
 
@@ -226,7 +194,6 @@ class BridgeAdd(Command):
     consumer: int | None
 
 
-@dataclass(frozen=True, slots=True)
 class BridgeRemove(Command):
     """End a membership; an unknown one is left as it is."""
 
@@ -238,7 +205,6 @@ class BridgeRemove(Command):
 # --- RTP ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class OpenTransport(Command):
     """Bind a pair of UDP ports, RTP on an even port of the range and RTCP on the next.
 
@@ -250,8 +216,7 @@ class OpenTransport(Command):
     port_range: tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class LocalAddress:
+class LocalAddress(Value):
     """Where a transport receives."""
 
     address: str
@@ -259,14 +224,12 @@ class LocalAddress:
     rtcp_port: int
 
 
-@dataclass(frozen=True, slots=True)
 class CloseTransport(Command):
     """Close the sockets; a stream that uses them is stopped."""
 
     transport: int
 
 
-@dataclass(frozen=True, slots=True)
 class StartStream(Command):
     """Occupy the slot with an audio stream over the transport: its source is what arrives, its sink what is sent.
 
@@ -280,7 +243,6 @@ class StartStream(Command):
     config: StreamConfig
 
 
-@dataclass(frozen=True, slots=True)
 class UpdateStream(Command):
     """Go on with another configuration (direction, remote address, codec, keys) in the same slot. Replies None."""
 
@@ -288,14 +250,12 @@ class UpdateStream(Command):
     config: StreamConfig
 
 
-@dataclass(frozen=True, slots=True)
 class StopStream(Command):
     """Say goodbye by RTCP and free the slot; the transport stays open. Replies the last statistics, a dict."""
 
     stream: int
 
 
-@dataclass(frozen=True, slots=True)
 class SendDTMF(Command):
     """Queue a digit as telephone-event (RFC 4733), during which the audio pauses. Replies None.
 
@@ -306,7 +266,6 @@ class SendDTMF(Command):
     digit: str
 
 
-@dataclass(frozen=True, slots=True)
 class StreamStatistics(Command):
     """Ask for what was sent and received so far. Replies a dict."""
 
@@ -316,7 +275,6 @@ class StreamStatistics(Command):
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class PlayFile(Command):
     """Occupy the slot with a sound file, played once.
 
@@ -331,14 +289,12 @@ class PlayFile(Command):
     volume: int = 100
 
 
-@dataclass(frozen=True, slots=True)
 class StopFile(Command):
     """Stop playing and free the slot; a player that has ended is left as it is."""
 
     player: int
 
 
-@dataclass(frozen=True, slots=True)
 class RecordFile(Command):
     """Occupy the slot with a recorder: what is sent to it goes into the file, 16-bit mono at the mixer's rate.
 
@@ -351,15 +307,13 @@ class RecordFile(Command):
     path: str
 
 
-@dataclass(frozen=True, slots=True)
 class StopRecording(Command):
     """Free the slot and complete the file. Replies `Recording` when the file is complete on the disk."""
 
     recorder: int
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
+class Recording(Value):
     """A complete recording: its length, and how much of it is silence because the disk was too slow; in seconds."""
 
     path: str
@@ -367,7 +321,6 @@ class Recording:
     dropped: float
 
 
-@dataclass(frozen=True, slots=True)
 class EngineStatistics(Command):
     """Ask how the engine itself does. Replies a dict of `ticks`, `skipped`, `late_max`, `load`."""
 
@@ -375,12 +328,10 @@ class EngineStatistics(Command):
 # --- events ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Value):
     """The root of all events."""
 
 
-@dataclass(frozen=True, slots=True)
 class Reply(Event):
     """The outcome of a command that asked for it; the host turns it into the result of a future."""
 
@@ -389,7 +340,6 @@ class Reply(Event):
     error: MediaError | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class CommandFailed(Event):
     """A command that nobody waits for could not be obeyed."""
 
@@ -397,14 +347,12 @@ class CommandFailed(Event):
     error: MediaError
 
 
-@dataclass(frozen=True, slots=True)
 class EngineDied(Event):
     """The engine ended by a defect of its own; `reason` is a traceback. No further event follows."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
 class PlaybackEnded(Event):
     """A file was played to its end, or was stopped; `error` tells that reading it failed on the way."""
 
@@ -412,7 +360,6 @@ class PlaybackEnded(Event):
     error: MediaError | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class TonesEnded(Event):
     """A tone generator has fallen silent."""
 
@@ -420,7 +367,6 @@ class TonesEnded(Event):
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
 class RecordingFailed(Event):
     """The file cannot be written any more; what was written before stays playable. `StopRecording` frees the slot."""
 
@@ -428,7 +374,6 @@ class RecordingFailed(Event):
     error: MediaError
 
 
-@dataclass(frozen=True, slots=True)
 class DeviceFailed(Event):
     """The sound device of a mixer stopped working; the mixer goes on without devices."""
 
@@ -436,7 +381,6 @@ class DeviceFailed(Event):
     error: MediaError
 
 
-@dataclass(frozen=True, slots=True)
 class DTMFReceived(Event):
     """The other side pressed a key."""
 
@@ -444,7 +388,6 @@ class DTMFReceived(Event):
     digit: str
 
 
-@dataclass(frozen=True, slots=True)
 class MediaTimeout(Event):
     """No RTP arrived since the last check; `got_any` tells whether any ever did."""
 
@@ -452,7 +395,6 @@ class MediaTimeout(Event):
     got_any: bool
 
 
-@dataclass(frozen=True, slots=True)
 class FirstPacketReceived(Event):
     """RTP of the stream has begun to arrive, from this address."""
 
@@ -461,14 +403,12 @@ class FirstPacketReceived(Event):
     port: int
 
 
-@dataclass(frozen=True, slots=True)
 class RemoteSaidGoodbye(Event):
     """The other side ended its RTP by an RTCP BYE; signalling decides what becomes of the call."""
 
     stream: int
 
 
-@dataclass(frozen=True, slots=True)
 class RemoteAddressChanged(Event):
     """RTP of the stream comes from this address now."""
 

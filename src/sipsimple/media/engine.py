@@ -11,7 +11,6 @@ import logging
 import random as random_module
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from . import commands as c
@@ -21,6 +20,7 @@ from .errors import CommandError, DeviceError, MediaError, UnknownObject
 from .files import FileWorker, Recorder
 from .mixer import Mixer
 from .stream_slots import StreamSlots
+from .values import replace
 
 log = logging.getLogger(__name__)
 

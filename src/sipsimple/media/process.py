@@ -12,13 +12,13 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from io import BufferedReader, FileIO
 from typing import Final, cast
 
 from .commands import Command, EngineDied, Event, PlayFile, RecordFile
 from .host import Host
 from .pipe import BrokenMessage, packed, read_message, waiting, write
+from .values import replace
 
 END_TIMEOUT: Final = 1.0
 """Seconds for a process to end after its last event."""

@@ -5,10 +5,10 @@ All are plain values that survive pickling, because the engine may live in anoth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from .errors import StreamError
+from .values import Value
 
 DIRECTIONS: Final = ("sendrecv", "sendonly", "recvonly", "inactive")
 FRAMES_PER_SECOND: Final = 50
@@ -17,8 +17,7 @@ MAX_PTIME_MS: Final = 60
 DYNAMIC_LIMIT: Final = 128
 
 
-@dataclass(frozen=True, slots=True)
-class TransportInfo:
+class TransportInfo(Value):
     """A pair of sockets that is ready to be named in an SDP."""
 
     id: int
@@ -27,8 +26,7 @@ class TransportInfo:
     rtcp_port: int
 
 
-@dataclass(frozen=True, slots=True)
-class StreamConfig:
+class StreamConfig(Value):
     """What two sides agreed on for a stream."""
 
     remote_address: str
@@ -84,8 +82,7 @@ class StreamConfig:
         return self.direction in {"sendrecv", "recvonly"}
 
 
-@dataclass(frozen=True, slots=True)
-class FirstPacket:
+class FirstPacket(Value):
     """The first packet of a stream arrived."""
 
     row: int
@@ -94,8 +91,7 @@ class FirstPacket:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteAddressChanged:
+class RemoteAddressChanged(Value):
     """Packets now come from, and go to, another address than before; at first than the signalled one."""
 
     row: int
@@ -104,8 +100,7 @@ class RemoteAddressChanged:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class NoMedia:
+class NoMedia(Value):
     """Nothing arrived since the last check of a stream that should both send and receive."""
 
     row: int
@@ -113,16 +108,14 @@ class NoMedia:
     got_any: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteBye:
+class RemoteBye(Value):
     """The source that we hear said by RTCP that it ends."""
 
     row: int
     transport_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class DigitReceived:
+class DigitReceived(Value):
     """The remote pressed a key."""
 
     row: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random as random_module
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from .desk import Desk
 from .errors import CommandError, MediaError, UnknownObject
 from .stream import DigitReceived, FirstPacket, NoMedia, RemoteAddressChanged, RemoteBye, StreamConfig, StreamEvent
 from .streams import IntArray, StreamTable
+from .values import replace
 
 MAX_KNOWN_SHARES: Final = 8
 """Two for each sample rate of the mixers; more rates than that cost time, no more."""

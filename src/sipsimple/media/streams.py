@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 import random as random_module
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -41,6 +41,7 @@ from .stream import (
     StreamEvent,
     TransportInfo,
 )
+from .values import replace
 
 __all__ = [
     "TICK",

@@ -3,7 +3,6 @@
 import pickle
 import random
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ from sipsimple.media.errors import (
     WaveFormatError,
 )
 from sipsimple.media.streams import StreamConfig
+from sipsimple.media.values import replace
 from sipsimple.media.wave import WaveReader, WaveWriter
 
 RATE = 8000

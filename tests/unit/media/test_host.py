@@ -1,6 +1,5 @@
 """Both hosts: pace, futures, observers that are slow or broken, an end that leaves nothing behind."""
 
-import dataclasses
 import gc
 import pickle
 import threading
@@ -18,6 +17,7 @@ from sipsimple.media.host import ThreadHost
 from sipsimple.media.process import ProcessHost
 from sipsimple.media.runner import MAX_CATCH_UP, MAX_PENDING_EVENTS, MIN_INTERVAL, TICK, Pacer
 from sipsimple.media.streams import StreamConfig
+from sipsimple.media.values import replace
 from sipsimple.media.wave import WaveReader
 
 RATE = 8000
@@ -124,7 +124,7 @@ def test_the_garbage_collector_may_post_in_the_middle_of_a_request(host, monkeyp
         weakref.finalize(owner, host.post, c.DestroyMixer(7))
         del owner
         gc.collect()
-        return dataclasses.replace(command, reply_to=reply_to)
+        return replace(command, reply_to=reply_to)
 
     monkeypatch.setattr(c.Command, "wanting", collecting_wanting)
     asking = threading.Thread(target=ask, args=(host, c.EngineStatistics()), daemon=True)

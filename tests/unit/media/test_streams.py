@@ -7,7 +7,6 @@ import random
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +24,7 @@ from sipsimple.media.streams import (
     StreamConfig,
     StreamTable,
 )
+from sipsimple.media.values import replace
 
 HOST = "127.0.0.1"
 PORTS = (22000, 60000)

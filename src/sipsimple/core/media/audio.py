@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any, Final
 
 from sipsimple.core.media import formats
@@ -16,6 +15,7 @@ from sipsimple.core.notices import post
 from sipsimple.media import commands
 from sipsimple.media.dtmf import DIGIT_SECONDS, DIGITS, MAX_QUEUED_DIGITS
 from sipsimple.media.stream import StreamConfig
+from sipsimple.media.values import replace
 from sipsimple.sip.errors import PJSIPError, SDPNegotiationError, SIPCoreError
 from sipsimple.sip.sdp import SDPMediaStream, SDPSession
 
