@@ -103,6 +103,14 @@ class Conversation(CallFlow):
             return self._returned.pop(0)
         return await super().next(deadline)
 
+    async def agreement(self) -> Negotiated:
+        """What was agreed by the answer that we have just sent; what came before it waits for its turn."""
+        others: list[Event] = []
+        while not isinstance(event := await self.next(), Negotiated):
+            others.append(event)
+        self._returned[:0] = others
+        return event
+
     def put_back(self, event: Event) -> None:
         """Have the event come again, before all others."""
         self._returned.append(event)
@@ -127,10 +135,6 @@ class Conversation(CallFlow):
         assert active is not None
         return active
 
-    @property
-    def negotiated_now(self) -> Negotiated:
-        """Both descriptions in force."""
-        return Negotiated(self.active_local, self.active_remote)
 
     def provisional(self, data: NotificationData) -> None:
         """A provisional response to our re-INVITE; the re-INVITE itself is told in the same way and has no code."""

@@ -101,7 +101,7 @@ async def _follow(talk: Conversation, remote_sdp: FrozenSDPSession) -> None:
         for stream in leaving:
             stream.end()
     talk.report_remote(200, "OK")
-    talk.update_streams(talk.negotiated_now)
+    talk.update_streams(await talk.agreement())
     talk.report_remote_hold(held)
     if leaving:
         talk.post("SIPSessionDidRenegotiateStreams", originator="remote", action="remove", streams=leaving)
@@ -155,7 +155,7 @@ async def _accept(talk: Conversation, remote_sdp: FrozenSDPSession, streams: lis
         await _initialize(talk, streams)
         local_sdp = sdp.reanswer(talk.active_local, remote_sdp, [*talk.streams, *streams])
         invitation.send_response(200, contact_header=session._contact_header(), sdp=local_sdp)
-        negotiated = talk.negotiated_now
+        negotiated = await talk.agreement()
         talk.update_streams(negotiated)
         talk.report_remote(200, "OK")
         talk.report_remote_hold(held)
