@@ -62,6 +62,25 @@ async def test_an_attended_transfer_puts_the_two_others_together(agent: Agent):
     assert replacement.state == "connected"
 
 
+async def test_a_call_is_replaced_while_its_streams_still_start(agent: Agent):
+    first, transferee = await agent.talking()
+    second = agent.call()
+    target = await agent.incoming()
+    (stream,) = target.proposed_streams
+    stream.slow = frozenset({"start"})
+    target.accept([stream])
+    await agent.record.until(second, "DidStart")
+    result = first.transfer(myself(), replaced_session=second)
+    await agent.record.until(transferee, "SIPSessionTransferNewIncoming")
+    transferee.accept_transfer()
+    replacement = await agent.incoming()
+    assert (replacement.replaced_session, target.state) == (target, "accepting")
+    replacement.accept(replacement.proposed_streams)
+    await result
+    await agent.record.until(second, "DidEnd")
+    assert replacement.state == "connected"
+
+
 async def test_a_transfer_that_is_refused_leaves_the_session_as_it_is(agent: Agent):
     transferor, transferee = await agent.talking()
     result = transferor.transfer(myself())

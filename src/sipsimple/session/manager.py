@@ -97,7 +97,9 @@ class SessionManager(metaclass=Singleton):
         for session in self.sessions:
             dialog = session._invitation._dialog if session._invitation is not None else None
             if dialog is not None and dialog.id == (call_id, tags.get("to-tag"), tags.get("from-tag")):
-                return session if session.state == "connected" else None
+                # The dialog can be confirmed before all of our streams run.
+                confirmed = session._invitation.state in ("connecting", "connected")
+                return session if confirmed and session.state not in ("terminating", "terminated") else None
         return None
 
     def _refer(self, referral: Any) -> None:
