@@ -67,6 +67,8 @@ request_route {{
     if (has_totag()) {{
         if (loose_route()) {{
             xlog("L_NOTICE", "loose $rm\\n");
+            # RFC 6665 4.3: it can be the one that makes the dialog, when it overtakes the answer to SUBSCRIBE.
+            if (is_method("NOTIFY")) record_route();
             t_relay();
         }} else if (is_method("ACK")) {{
             if (t_check_trans()) t_relay();
