@@ -26,7 +26,7 @@ def first_hop(route: Any, sender: Any, request_uri: Any) -> Destination:
 
 
 def next_hop(dialog: Dialog, before: Destination, sender: Any) -> Destination:
-    """The first hop of the dialog when it is an address, else `before`, by which the dialog came about.
+    """The first hop of the dialog when it is an address that we can reach, else `before`, by which it came about.
 
     What leads to the same address goes by the same connection. So does what would need a new one over TLS to a user
     agent that has connected to us by itself: it is the same party, and most of them have no certificate to show.
@@ -35,7 +35,7 @@ def next_hop(dialog: Dialog, before: Destination, sender: Any) -> Destination:
         hop = destination_of(dialog.next_hop())
     except SIPCoreError:
         return before
-    if hop[:3] == before[:3]:
+    if hop[:3] == before[:3] or not stack().endpoint.listens(hop.transport, hop.host):
         return before
     came_to_us = before.peer is None and hop.transport == before.transport == "tls"
     same_party = came_to_us and hop.host == before.host and not dialog.route_set

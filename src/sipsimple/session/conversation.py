@@ -10,6 +10,7 @@ from sipsimple.session import proposed, proposing, sdp
 from sipsimple.session.events import (
     AddRequested,
     AddressChanged,
+    CancelRequested,
     DialogChanged,
     EndRequested,
     Event,
@@ -35,14 +36,16 @@ class Conversation(CallFlow):
         super().__init__(call.session)
         self.streams = call.streams
         self.acknowledged = True
-        self._returned: list[Event] = []
+        self.postponed = call.postponed
+        self._known = call.negotiated
 
     async def run(self) -> None:
         """Live until the session is over."""
         try:
             while True:
+                await self._settle_dialog()
                 await self._settle_hold()
-                await self._take(await self.next())
+                await self._take(self.postponed.pop(0) if self.postponed else await self.receive())
         except HangUp as error:
             await self.hang_up(str(error))
         except DialogOver as error:
@@ -54,13 +57,6 @@ class Conversation(CallFlow):
                 raise HangUp("user_request")
             case DialogChanged(state="disconnected", data=data):
                 raise DialogOver(data)
-            case DialogChanged(state="connected", data=data) if data.sub_state == "received_proposal":
-                await proposed.answer(self)
-            case Negotiated() as negotiated:
-                # An UPDATE of the other party, which the dialog has answered (RFC 3311).
-                held = self.held_by_remote()
-                self.update_streams(negotiated)
-                self.report_remote_hold(held)
             case AddRequested(stream):
                 self._begin_proposal()
                 await proposing.add(self, stream)
@@ -71,15 +67,40 @@ class Conversation(CallFlow):
                 self._begin_proposal()
                 await proposing.move(self)
             case HoldChanged() if self.session.state == "sending_proposal":
-                # It changed back before anything was sent, or is carried out already.
-                self.session.state = "connected"
+                # It changed back before anything was sent, or is carried out already, or is done next.
+                self._back_to_calm()
+            case CancelRequested() if self.session.state == "cancelling_proposal":
+                # The hold was withdrawn before it was sent.
+                self.session._wants_hold = self.session._held
+                self._back_to_calm()
             case StreamFailed(stream, reason) if stream in self.streams:
                 await self._stream_failed(stream, reason)
+
+    def _back_to_calm(self) -> None:
+        session = self.session
+        if session._wants_hold == session._held:
+            # The streams may have been put on hold for what is not wanted any more.
+            proposing.align_hold(self.streams, session._held)
+        session.state = "connected"
 
     def _begin_proposal(self) -> None:
         # A hold that came in between may have left the state that the method set.
         if self.session.state == "connected":
             self.session.state = "sending_proposal"
+
+    async def _settle_dialog(self) -> None:
+        """Take up what the dialog has come to, whoever has read of it meanwhile."""
+        known, negotiated = self._known, self.negotiated_now
+        if (
+            known is None
+            or known.local_sdp is not negotiated.local_sdp
+            or known.remote_sdp is not negotiated.remote_sdp
+        ):
+            # An UPDATE of the other party (RFC 3311), or its answer in an ACK: the dialog has dealt with it.
+            held = self.held_by_remote()
+            self.update_streams(negotiated)
+            self.report_remote_hold(held)
+        await proposed.answer(self)
 
     async def _settle_hold(self) -> None:
         """Carry out what `hold` and `unhold` asked for meanwhile."""
@@ -98,22 +119,10 @@ class Conversation(CallFlow):
 
     # Waiting
 
-    async def next(self, deadline: float | None = None) -> Event:
-        if self._returned:
-            return self._returned.pop(0)
-        return await super().next(deadline)
-
-    async def agreement(self) -> Negotiated:
-        """What was agreed by the answer that we have just sent; what came before it waits for its turn."""
-        others: list[Event] = []
-        while not isinstance(event := await self.next(), Negotiated):
-            others.append(event)
-        self._returned[:0] = others
-        return event
-
-    def put_back(self, event: Event) -> None:
-        """Have the event come again, before all others."""
-        self._returned.append(event)
+    @property
+    def is_asked(self) -> bool:
+        """True while a re-INVITE of the other party waits for an answer."""
+        return bool(self.session._invitation.sub_state == "received_proposal")
 
     def remind(self, event: Event, delay: float) -> None:
         """Have the event come in `delay` seconds."""
@@ -135,6 +144,10 @@ class Conversation(CallFlow):
         assert active is not None
         return active
 
+    @property
+    def negotiated_now(self) -> Negotiated:
+        """Both descriptions in force."""
+        return Negotiated(self.active_local, self.active_remote)
 
     def provisional(self, data: NotificationData) -> None:
         """A provisional response to our re-INVITE; the re-INVITE itself is told in the same way and has no code."""
@@ -156,6 +169,7 @@ class Conversation(CallFlow):
 
     def update_streams(self, negotiated: Negotiated) -> None:
         """Tell the running streams of the new descriptions."""
+        self._known = negotiated
         for stream in self.streams:
             if sdp.accepts(negotiated.local_sdp, stream.index) and sdp.accepts(negotiated.remote_sdp, stream.index):
                 stream.update(negotiated.local_sdp, negotiated.remote_sdp, stream.index)

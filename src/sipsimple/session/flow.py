@@ -17,11 +17,14 @@ from sipsimple.notification import NotificationCenter, NotificationData, Timesta
 from sipsimple.session import sdp
 from sipsimple.session.errors import SessionDidEnd, SessionDidFail
 from sipsimple.session.events import (
+    AddRequested,
+    AddressChanged,
     DialogChanged,
     EndRequested,
     Event,
     Negotiated,
     NegotiationFailed,
+    RemoveRequested,
     StreamFailed,
     StreamInitialized,
     StreamStarted,
@@ -69,11 +72,22 @@ class CallFlow:
         # Streams that early media has started, and those of them that told so.
         self.early: list[Any] = []
         self.running: list[Any] = []
+        # Requests that came while something else was going on.
+        self.postponed: list[Event] = []
 
     # Waiting
 
     async def next(self, deadline: float | None = None) -> Event:
-        """The next event; raises TimeoutError at `deadline` (loop time)."""
+        """The next event that concerns what is going on; raises TimeoutError at `deadline` (loop time).
+
+        What asks for something else is postponed until the session has time for it.
+        """
+        while isinstance(event := await self.receive(deadline), AddRequested | RemoveRequested | AddressChanged):
+            self.postponed.append(event)
+        return event
+
+    async def receive(self, deadline: float | None = None) -> Event:
+        """The next event, whatever it is."""
         mailbox = self.session._mailbox
         if not mailbox.empty() or deadline is None:
             return await mailbox.get()

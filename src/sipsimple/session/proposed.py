@@ -29,7 +29,7 @@ class ProposalWithdrawn(Interrupted):
 async def answer(talk: Conversation) -> None:
     """Deal with a re-INVITE of the other party, from its arrival to its end."""
     invitation = talk.session._invitation
-    if invitation.sub_state != "received_proposal":
+    if not talk.is_asked:
         return
     remote_sdp = invitation.sdp.proposed_remote
     assert remote_sdp is not None
@@ -101,7 +101,7 @@ async def _follow(talk: Conversation, remote_sdp: FrozenSDPSession) -> None:
         for stream in leaving:
             stream.end()
     talk.report_remote(200, "OK")
-    talk.update_streams(await talk.agreement())
+    talk.update_streams(talk.negotiated_now)
     talk.report_remote_hold(held)
     if leaving:
         talk.post("SIPSessionDidRenegotiateStreams", originator="remote", action="remove", streams=leaving)
@@ -124,6 +124,10 @@ async def _decide(talk: Conversation, remote_sdp: FrozenSDPSession, streams: lis
         raise
     if isinstance(decision, RejectRequested):
         text = decision.reason or sip_status_messages[decision.code]
+        if not talk.is_asked:
+            # The other party has withdrawn it in the same instant.
+            _over(talk, 487, sip_status_messages[487], streams)
+            return
         session._invitation.send_response(decision.code, decision.reason)
         talk.report_remote(decision.code, text)
         _over(talk, decision.code, text, streams)
@@ -136,7 +140,7 @@ async def _decision(talk: Conversation) -> AcceptRequested | RejectRequested:
         match await talk.next():
             case (AcceptRequested() | RejectRequested()) as decision:
                 return decision
-            case DialogChanged(state="connected"):
+            case DialogChanged(state="connected") if not talk.is_asked:
                 raise ProposalWithdrawn
             case DialogChanged(state="disconnected", data=data):
                 raise DialogOver(data)
@@ -155,7 +159,7 @@ async def _accept(talk: Conversation, remote_sdp: FrozenSDPSession, streams: lis
         await _initialize(talk, streams)
         local_sdp = sdp.reanswer(talk.active_local, remote_sdp, [*talk.streams, *streams])
         invitation.send_response(200, contact_header=session._contact_header(), sdp=local_sdp)
-        negotiated = await talk.agreement()
+        negotiated = talk.negotiated_now
         talk.update_streams(negotiated)
         talk.report_remote(200, "OK")
         talk.report_remote_hold(held)
@@ -191,7 +195,7 @@ async def _initialize(talk: Conversation, streams: list[Any]) -> None:
                 raise StreamBroke(f"media stream failed: {reason}")
             case StreamFailed(stream, reason):
                 talk.lose(stream, reason)
-            case DialogChanged(state="connected"):
+            case DialogChanged(state="connected") if not talk.is_asked:
                 raise ProposalWithdrawn("the proposal was cancelled")
             case DialogChanged(state="disconnected", data=data):
                 raise DialogOver(data)

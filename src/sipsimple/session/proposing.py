@@ -22,7 +22,6 @@ from sipsimple.session.events import (
 from sipsimple.session.flow import DialogOver, HangUp, Interrupted, StreamBroke
 
 if TYPE_CHECKING:
-    from sipsimple.notification import NotificationData
     from sipsimple.session.conversation import Conversation
 
 
@@ -31,11 +30,7 @@ class Withdrawn(Interrupted):
 
 
 class Overtaken(Interrupted):
-    """The other party proposed first; `data` is that of its re-INVITE."""
-
-    def __init__(self, data: NotificationData) -> None:
-        super().__init__("received stream proposal")
-        self.data = data
+    """The other party proposed first."""
 
 
 class ProposalFailed(Interrupted):
@@ -68,6 +63,7 @@ async def outcome(talk: Conversation) -> Outcome:
     """Wait for the final answer to our re-INVITE."""
     agreed: Negotiated | None = None
     objection: str | None = None
+    sent = False
     while True:
         match await talk.next():
             case Negotiated() as negotiated:
@@ -75,8 +71,10 @@ async def outcome(talk: Conversation) -> Outcome:
             case NegotiationFailed(error):
                 objection = error
             case DialogChanged(state="connected", data=data) if data.sub_state == "sent_proposal":
+                # What came before it was of an earlier proposal.
+                sent = True
                 talk.provisional(data)
-            case DialogChanged(state="connected", data=data):
+            case DialogChanged(state="connected", data=data) if sent:
                 return Outcome(data.code, data.reason, agreed, objection)
             case DialogChanged(state="disconnected", data=data):
                 raise DialogOver(data)
@@ -105,7 +103,6 @@ async def add(talk: Conversation, stream: Any) -> None:
         _rejected(talk, stream, 487, "Session Cancelled")
     except Overtaken as error:
         _failed(talk, stream, str(error))
-        talk.put_back(DialogChanged("connected", error.data))
     except (StreamBroke, ProposalFailed) as error:
         _failed(talk, stream, str(error))
     except SIPCoreError as error:
@@ -136,8 +133,8 @@ async def _initialize(talk: Conversation, stream: Any) -> None:
                 raise Withdrawn
             case EndRequested():
                 raise HangUp("user_request")
-            case DialogChanged(state="connected", data=data) if data.sub_state == "received_proposal":
-                raise Overtaken(data)
+            case DialogChanged(state="connected") if talk.is_asked:
+                raise Overtaken("received stream proposal")
             case DialogChanged(state="disconnected", data=data):
                 raise DialogOver(data)
 
@@ -158,7 +155,10 @@ async def _take(talk: Conversation, stream: Any, result: Outcome) -> None:
         _rejected(talk, stream, result.code, result.reason)
     else:
         await start(talk, [stream], result.negotiated)
-        accepted(talk, "local", [stream])
+        if talk.session.state == "cancelling_proposal":
+            await _undo(talk, stream)
+        else:
+            accepted(talk, "local", [stream])
 
 
 async def _undo(talk: Conversation, stream: Any) -> None:
@@ -258,6 +258,13 @@ async def move(talk: Conversation) -> None:
     session.state = "connected"
 
 
+def align_hold(streams: list[Any], held: bool) -> None:
+    """Have the streams hold, or go on."""
+    for stream in streams:
+        if stream.hold_supported:
+            stream.hold() if held else stream.unhold()
+
+
 async def change_hold(talk: Conversation) -> None:
     """Make the hold state what the application wants."""
     session = talk.session
@@ -267,8 +274,7 @@ async def change_hold(talk: Conversation) -> None:
         session._held = wanted
         session.state = "connected"
         return
-    for stream in holdable:
-        stream.hold() if wanted else stream.unhold()
+    align_hold(holdable, wanted)
     refused = False
     try:
         result = await offer(talk, talk.streams)
@@ -280,8 +286,7 @@ async def change_hold(talk: Conversation) -> None:
         talk.complain("change the hold state", error)
         refused = True
     if refused:
-        for stream in holdable:
-            stream.unhold() if wanted else stream.hold()
+        align_hold(holdable, not wanted)
         session._wants_hold = session._held
         session.state = "connected"
         return

@@ -61,7 +61,7 @@ class Session:
 
     def __init__(self, account: Any) -> None:
         self.account = account
-        self.state: str | None = None
+        self._state: str | None = None
         self.direction: str | None = None
         self.transport: str | None = None
         self.route: Route | None = None
@@ -95,9 +95,11 @@ class Session:
         SessionDidEnd when the session was answered and ended before its streams ran. Only in the state None.
         """
         started = self._started
-        self._change("connect", (None,), "outgoing")
-        self.direction = "outgoing"
+        identities = FrozenFromHeader.new(self._from_header()), FrozenToHeader.new(to_header)
         routes, streams = list(routes), list(streams)
+        self._change("connect", (None,), "outgoing")
+        self._identities = identities
+        self.direction = "outgoing"
         run_in_loop(self._begin_outgoing, to_header, routes, streams)
         return started
 
@@ -213,12 +215,24 @@ class Session:
                 return over
             if self.state in ("terminating", "terminated"):
                 return self._ended
-            self.state = "terminating"
+            self._state = "terminating"
             ended = self._ended
         self._tell(EndRequested())
         return ended
 
     # What it knows
+
+    @property
+    def state(self) -> str | None:
+        """See the class. A session that is ending goes on to no other state than its end."""
+        return self._state
+
+    @state.setter
+    def state(self, state: str) -> None:
+        # A method in another thread may be between its check of the state and its change.
+        with self._lock:
+            if self._state != "terminated" and (self._state != "terminating" or state == "terminated"):
+                self._state = state
 
     @property
     def on_hold(self) -> bool:
@@ -250,7 +264,6 @@ class Session:
     # The work, in the loop thread
 
     def _begin_outgoing(self, to_header: ToHeader, routes: list[Route], streams: list[Any]) -> None:
-        self._identities = (FrozenFromHeader.new(self._from_header()), FrozenToHeader.new(to_header))
         self.proposed_streams = streams
         if routes:
             self.route, self.transport = routes[0], routes[0].transport
@@ -304,7 +317,7 @@ class Session:
                 return
             self._wants_hold = wanted
             if self.state == "connected":
-                self.state = "sending_proposal"
+                self._state = "sending_proposal"
         if wanted and self.streams:
             run_in_loop(self._hold_streams)
         if self.streams:
@@ -325,7 +338,7 @@ class Session:
         with self._lock:
             if self.state not in allowed:
                 raise IllegalStateError(method, self.state)
-            self.state = state
+            self._state = state
 
     def _tell(self, event: Event) -> None:
         run_in_loop(self._mailbox.put_nowait, event)

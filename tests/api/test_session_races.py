@@ -1,0 +1,235 @@
+"""What happens to a session in the same instant: wishes of the application and the other party, news of streams.
+
+The other party is written message by message, so that the order is the one that a test wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import pytest
+
+from sipsimple.core import SIPURI, ToHeader
+from sipsimple.notification import NotificationCenter
+from sipsimple.session import Session
+from sipsimple.util import Route
+from tests.support.agent import Agent, eventually
+from tests.support.raw_peer import RawPeer, description
+
+
+@asynccontextmanager
+async def established(agent: Agent, **script: Any) -> AsyncIterator[tuple[RawPeer, Session]]:
+    """A call that a raw peer has made; `script` is for the stream that answers."""
+    with RawPeer() as peer:
+        peer.request("INVITE", description())
+        callee = await agent.incoming()
+        for name, value in script.items():
+            setattr(callee.proposed_streams[0], name, value)
+        callee.accept(callee.proposed_streams)
+        await peer.response(200)
+        peer.request("ACK", cseq=peer.cseq)
+        if not script:
+            await agent.record.until(callee, "DidStart")
+        yield peer, callee
+
+
+@contextmanager
+def at_once(session: Session, sub_state: str, action: Callable[[], object]) -> Any:
+    """Do something in the instant in which the dialog goes to this sub-state, before the session acts on it."""
+
+    class Observer:
+        done = False
+
+        def handle_notification(self, notification: Any) -> None:
+            if not self.done and getattr(notification.data, "sub_state", None) == sub_state:
+                self.done = True
+                action()
+
+    observer = Observer()
+    NotificationCenter().add_observer(observer, sender=session._invitation)
+    try:
+        yield
+    finally:
+        NotificationCenter().remove_observer(observer, sender=session._invitation)
+
+
+def changed(version: int, body: str = "", direction: str = "sendrecv") -> str:
+    """A later description of the raw peer, with more sections."""
+    return description(direction=direction).replace("o=- 1 1", f"o=- 1 {version}") + body
+
+
+def cancel(peer: RawPeer, branch: str) -> None:
+    """Withdraw a re-INVITE."""
+    peer.send(
+        f"CANCEL sip:alice@127.0.0.1:{peer.target[1]} SIP/2.0\n"
+        f"Via: SIP/2.0/UDP 127.0.0.1:{peer.port};branch={branch};rport\n"
+        f"From: <sip:raw@127.0.0.1:{peer.port}>;tag={peer.tag}\n"
+        f"To: <sip:alice@127.0.0.1>;tag={peer.remote_tag}\n"
+        f"Call-ID: {peer.call_id}\n"
+        f"CSeq: {peer.cseq} CANCEL\n"
+    )
+
+
+async def test_a_hold_waits_for_its_own_answer_after_a_proposal_of_the_other_party(agent: Agent):
+    async with established(agent) as (peer, callee):
+        with at_once(callee, "received_proposal", callee.hold):
+            peer.request("INVITE", changed(2))
+            await peer.response(200)
+            peer.request("ACK", cseq=peer.cseq)
+        invite = await peer.expect("INVITE")
+        assert b"a=sendonly" in invite.body
+        assert callee.state == "sending_proposal"
+        assert "DidChangeHoldState" not in agent.record.short(callee)
+        peer.respond(invite, 200, "OK", changed(3, direction="recvonly"))
+        told = await agent.record.until(callee, "DidChangeHoldState")
+        assert (told.originator, told.on_hold, told.partial) == ("local", True, False)
+        assert callee.state == "connected"
+
+
+async def test_a_hold_that_waits_behind_a_refused_proposal_is_carried_out(agent: Agent):
+    async with established(agent) as (peer, callee):
+        peer.request("INVITE", changed(2, "m=x-contract 9 TCP/X *\n"))
+        await agent.record.until(callee, "GotProposal")
+        callee.hold()
+        callee.reject_proposal()
+        await peer.response(488)
+        peer.request("ACK", cseq=peer.cseq)
+        invite = await peer.expect("INVITE")
+        peer.respond(invite, 200, "OK", changed(3, direction="recvonly"))
+        assert (await agent.record.until(callee, "DidChangeHoldState")).on_hold
+        assert callee.streams[0].on_hold_by_local
+
+
+async def test_a_proposal_that_comes_while_the_streams_start_is_answered_afterwards(agent: Agent):
+    async with established(agent, slow=frozenset({"start"})) as (peer, callee):
+        await eventually(lambda: callee._invitation.state == "connected", "the ACK")
+        peer.request("INVITE", changed(2, direction="sendonly"))
+        await eventually(lambda: callee._invitation.sub_state == "received_proposal", "the proposal")
+        callee.proposed_streams[0].tell("MediaStreamDidStart")
+        await peer.response(200)
+        told = await agent.record.until(callee, "DidChangeHoldState")
+        assert (told.originator, told.on_hold) == ("remote", True)
+
+
+async def test_a_proposal_that_comes_while_our_new_stream_starts_is_answered_afterwards(agent: Agent):
+    async with established(agent) as (peer, callee):
+        fresh = agent.stream(slow=frozenset({"start"}))
+        callee.add_stream(fresh)
+        invite = await peer.expect("INVITE")
+        peer.respond(invite, 200, "OK", changed(2, "m=x-contract 9 TCP/X *\n"))
+        await eventually(lambda: "start" in fresh.calls, "the start of the stream")
+        peer.request("INVITE", changed(3, "m=x-contract 9 TCP/X *\n"))
+        await eventually(lambda: callee._invitation.sub_state == "received_proposal", "the proposal")
+        fresh.tell("MediaStreamDidStart")
+        await peer.response(200)
+        assert len(callee.streams) == 2
+
+
+async def test_a_refusal_that_crosses_the_withdrawal_of_the_proposal_leaves_the_session_alone(agent: Agent):
+    async with established(agent) as (peer, callee):
+        branch = peer.request("INVITE", changed(2, "m=x-contract 9 TCP/X *\n"))
+        await agent.record.until(callee, "GotProposal")
+        with at_once(callee, "normal", callee.reject_proposal):
+            cancel(peer, branch)
+            told = await agent.record.until(callee, "GotRejectProposal")
+        assert (told.originator, told.code) == ("remote", 487)
+        assert callee.state == "connected"
+        peer.request("BYE")
+        assert (await agent.record.until(callee, "DidEnd")).originator == "remote"
+
+
+async def test_a_stream_that_is_added_in_the_instant_of_a_proposal_is_proposed_after_it(agent: Agent):
+    async with established(agent) as (peer, callee):
+        fresh = agent.stream()
+        with at_once(callee, "received_proposal", lambda: callee.add_stream(fresh)):
+            peer.request("INVITE", changed(2, "m=x-contract 9 TCP/X *\n"))
+            await agent.record.until(callee, "GotProposal")
+        callee.reject_proposal()
+        await peer.response(488)
+        invite = await peer.expect("INVITE")
+        assert (await agent.record.until(callee, "GotProposal", 2)).streams == [fresh]
+        peer.respond(invite, 488)
+        assert (await agent.record.until(callee, "GotRejectProposal", 2)).streams == [fresh]
+
+
+async def test_a_hold_that_is_cancelled_before_it_is_sent_leaves_no_trace(agent: Agent):
+    async with established(agent) as (_, callee):
+        callee.hold()
+        callee.cancel_proposal()
+        await eventually(lambda: callee.state == "connected", "the calm")
+        assert callee.streams[0].calls[-1] == "unhold"
+        callee.hold()
+        assert callee.state == "sending_proposal"
+
+
+async def test_hold_and_unhold_in_one_instant_let_the_streams_go_on(agent: Agent):
+    async with established(agent) as (_, callee):
+        callee.hold()
+        callee.unhold()
+        await eventually(lambda: callee.state == "connected", "the calm")
+        assert callee.streams[0].calls[-2:] == ["hold", "unhold"]
+
+
+async def test_6_17_a_cancelled_stream_is_taken_back_also_while_it_starts(agent: Agent):
+    async with established(agent) as (peer, callee):
+        fresh = agent.stream(slow=frozenset({"start"}))
+        callee.add_stream(fresh)
+        invite = await peer.expect("INVITE")
+        peer.respond(invite, 200, "OK", changed(2, "m=x-contract 9 TCP/X *\n"))
+        await eventually(lambda: "start" in fresh.calls, "the start of the stream")
+        callee.cancel_proposal()
+        fresh.tell("MediaStreamDidStart")
+        invite = await peer.expect("INVITE")
+        assert b"m=x-contract 0 " in invite.body
+        peer.respond(invite, 200, "OK", changed(3, "m=x-contract 0 TCP/X *\n"))
+        assert (await agent.record.until(callee, "GotRejectProposal")).code == 487
+        assert callee.state == "connected"
+        assert len(callee.streams) == 1
+
+
+async def test_a_new_address_is_told_also_when_it_comes_during_a_proposal(agent: Agent):
+    async with established(agent) as (peer, callee):
+        callee.hold()
+        invite = await peer.expect("INVITE")
+        NotificationCenter().post_notification("SystemIPAddressDidChange")
+        peer.respond(invite, 200, "OK", changed(2, direction="recvonly"))
+        moving = await peer.expect("INVITE")
+        assert moving.cseq[0] == invite.cseq[0] + 1
+        peer.respond(moving, 200, "OK", changed(3, direction="recvonly"))
+        await eventually(lambda: callee.state == "connected", "the calm")
+
+
+async def test_a_session_that_is_ending_goes_on_to_no_other_state(agent: Agent):
+    async with established(agent) as (_, callee):
+        callee.end()
+        callee.state = "connected"
+        assert callee.state == "terminating"
+        await agent.record.until(callee, "DidEnd")
+        callee.state = "terminating"
+        assert callee.state == "terminated"
+
+
+async def test_whom_to_call_is_checked_before_anything_begins(agent: Agent):
+    session = Session(agent.account)
+    with pytest.raises((TypeError, AttributeError)):
+        session.connect("sip:bob@example.org", [agent.route], [agent.stream()])  # type: ignore[arg-type]
+    assert session.state is None
+
+
+async def test_a_2xx_whose_contact_is_out_of_reach_is_acknowledged_where_it_came_from(agent: Agent):
+    with RawPeer() as peer:
+        session = Session(agent.account)
+        session.connect(ToHeader(SIPURI("127.0.0.1", "alice")), [Route("127.0.0.1", peer.port)], [agent.stream()])
+        invite = await peer.expect("INVITE")
+        lines = [f"Via: {invite.headers.get('Via')}", f"From: {invite.headers.get('From')}"]
+        lines += [f"To: {invite.headers.get('To')};tag={peer.tag}", f"Call-ID: {invite.call_id}"]
+        lines += [f"CSeq: {invite.headers.get('CSeq')}", "Contact: <sip:raw@127.0.0.1:9;transport=tls>"]
+        peer.send("SIP/2.0 200 OK\n" + "\n".join(lines) + "\n", description())
+        ack = await peer.expect("ACK")
+        assert ack.raw_uri == "sip:raw@127.0.0.1:9;transport=tls"
+        await agent.record.until(session, "DidStart")
+        session.end()
+        peer.respond(await peer.expect("BYE"), 200)
+        await agent.record.until(session, "DidEnd")
