@@ -109,6 +109,7 @@ class StreamParser:
         self._missing = message.content_length or 0
         if end + len(_END) + self._missing > MAX_MESSAGE_SIZE:
             raise MalformedMessage(f"the message is larger than {MAX_MESSAGE_SIZE} bytes", status=513)
+        message.received_size = end + len(_END) + self._missing
         del self._buffer[: end + len(_END)]
         self._scanned = 0
         self._line_ends = 0

@@ -61,12 +61,14 @@ COPIED: Final = ("From", "To", "Call-ID", "CSeq")
 class Message:
     """What requests and responses have in common: headers and a body."""
 
-    __slots__ = ("body", "headers", "version")
+    __slots__ = ("body", "headers", "received_size", "version")
 
     def __init__(self, headers: Headers, body: bytes = b"") -> None:
         self.headers = headers
         self.body = body
         self.version = SIP_VERSION
+        self.received_size = 0
+        """Bytes that it took on the wire; 0 for one that did not come from there."""
 
     @property
     def start_line(self) -> str:
@@ -213,6 +215,7 @@ def parse_message(data: bytes) -> Request | Response:
         if length is not None and len(length) <= 5 and length.isascii() and length.isdigit():
             body = body[: int(length)]
         message.body = bytes(body)
+    message.received_size = len(data)
     return message
 
 

@@ -217,6 +217,21 @@ async def test_too_many_transactions_are_refused_with_a_time_to_retry(monkeypatc
         assert server.endpoint.statistics.overloaded == 1
 
 
+async def test_large_requests_that_linger_are_refused_by_their_bytes(monkeypatch):
+    monkeypatch.setattr(tables, "MAX_SERVER_TRANSACTION_BYTES", 30_000)
+    async with peers() as (_, server, destination):
+        with BareUDP(destination) as bare:
+            codes = []
+            for number in range(4):
+                via = f"SIP/2.0/UDP 10.0.0.1;rport;branch=z9hG4bK{number}"
+                head = wire_request(Call_ID=str(number), via=via, Content_Length="10000")
+                codes.append((await bare.ask(head + b"x" * 10_000)).code)
+            assert codes == [200, 200, 200, 503]
+            for transaction in list(server.endpoint.tables.servers.values()):
+                transaction.wake(server.endpoint.now() + 60)
+            assert (await bare.ask(wire_request(Call_ID="later"))).code == 200
+
+
 async def test_stray_responses_acks_and_keep_alives_are_counted():
     async with peers() as (_, server, destination):
         statistics = server.endpoint.statistics

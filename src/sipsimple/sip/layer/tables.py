@@ -11,8 +11,10 @@ from sipsimple.sip.transport import ConnectionLost, Destination
 
 MAX_SERVER_TRANSACTIONS: Final = 100_000
 """Each is kept for 32 s after its end over UDP, so this is what some 1500 calls a second need."""
-RESERVED_PART: Final = 10
-"""One of so many is kept for requests inside dialogs, so that a flood of others cuts off no call."""
+MAX_SERVER_TRANSACTION_BYTES: Final = 256 * 1024 * 1024
+"""Of the requests of all server transactions together, as they came: 32 s of large ones must not fill the memory."""
+RESERVED_PART: Final = 0.1
+"""Of both, for requests inside dialogs, so that a flood of others cuts off no call."""
 MAX_CLIENT_TRANSACTIONS: Final = 100_000
 
 Key = tuple[str, ...]
@@ -24,6 +26,7 @@ class Tables:
     def __init__(self) -> None:
         self.clients: dict[Key, ClientTransaction] = {}
         self.servers: dict[Key, ServerTransaction] = {}
+        self._server_bytes = 0
         self._merges: dict[Key, Key] = {}
         self._by_connection: dict[Destination, set[ClientTransaction]] = {}
 
@@ -44,18 +47,22 @@ class Tables:
 
     def add_server(self, transaction: ServerTransaction, merge_key: Key | None) -> None:
         self.servers[transaction.key] = transaction
+        self._server_bytes += transaction.request.received_size
         if merge_key is not None:
             self._merges[merge_key] = transaction.key
 
     def remove_server(self, transaction: ServerTransaction, merge_key: Key | None) -> None:
-        self.servers.pop(transaction.key, None)
+        if self.servers.pop(transaction.key, None) is not None:
+            self._server_bytes -= transaction.request.received_size
         if merge_key is not None:
             self._merges.pop(merge_key, None)
 
     def has_room(self, in_dialog: bool) -> bool:
         """False when no further server transaction is taken for a request inside, or outside, a dialog."""
-        reserved = 0 if in_dialog else MAX_SERVER_TRANSACTIONS // RESERVED_PART
-        return len(self.servers) < MAX_SERVER_TRANSACTIONS - reserved
+        kept = 0 if in_dialog else RESERVED_PART
+        return len(self.servers) < MAX_SERVER_TRANSACTIONS * (
+            1 - kept
+        ) and self._server_bytes < MAX_SERVER_TRANSACTION_BYTES * (1 - kept)
 
     def is_merged(self, merge_key: Key) -> bool:
         """True when the same request came by another path already."""
@@ -85,5 +92,6 @@ class Tables:
         """Forget all."""
         self.clients.clear()
         self.servers.clear()
+        self._server_bytes = 0
         self._merges.clear()
         self._by_connection.clear()

@@ -31,7 +31,7 @@ class Statistics:
     rejected: int = 0
     """Requests that the endpoint itself refused: 400, 416, 481, 482, 503, 505, 513."""
     overloaded: int = 0
-    """Requests refused with 503: by the endpoint because of `MAX_SERVER_TRANSACTIONS`, or by limits of its user."""
+    """Requests refused with 503: by the limits of server transactions, or by limits of the endpoint's user."""
     send_errors: int = 0
     unreachable: int = 0
     """ICMP errors for datagrams of ours."""
