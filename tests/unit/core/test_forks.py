@@ -79,6 +79,20 @@ async def test_second_fork_is_acknowledged_then_released(engine, record, peer):
     assert caller.state == "connected"
 
 
+async def test_forks_without_end_are_ignored(engine, peer, monkeypatch):
+    monkeypatch.setattr("sipsimple.core.invitation.outgoing.MAX_FORKS", 3)
+    caller = place_call(peer)
+    invite = await peer.expect("INVITE")
+    for number in range(10):
+        answer_from(peer, f"ring{number}", invite, 180)
+    for number in range(10):
+        answer_from(peer, f"phone{number}", invite, 200)
+    await reached(caller, "connected")
+    sent = await until_silent(peer)
+    assert {message.to.tag for message in sent} == {"phone0", "phone1", "phone2"}
+    assert [message.to.tag for message in sent if message.method == "ACK"] == ["phone0", "phone1", "phone2"]
+
+
 async def test_fork_that_was_released_cannot_end_the_call(engine, peer):
     caller = place_call(peer)
     invite = await peer.expect("INVITE")

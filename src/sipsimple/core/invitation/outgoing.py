@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 MAX_FORKS: Final = 64
-"""How many forks of one INVITE are told apart before one accepts."""
+"""How many forks of one INVITE are told apart, those that ring and those that accept; more are ignored."""
 
 
 class OutgoingLeg:
@@ -187,6 +187,8 @@ class OutgoingLeg:
             known = self._acks.get(tag)
             if known is not None:
                 self._endpoint.send_stateless(*known)
+                return
+            if len(self._acks) >= MAX_FORKS:
                 return
             fork = self._forks.pop(tag, None) or Fork(Dialog.from_response(client.request, response))
             dialog = fork.dialog

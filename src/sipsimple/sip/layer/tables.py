@@ -9,8 +9,8 @@ from sipsimple.sip.layer.wires import way_of
 from sipsimple.sip.transaction import ClientTransaction, ServerTransaction, State
 from sipsimple.sip.transport import ConnectionLost, Destination
 
-MAX_SERVER_TRANSACTIONS: Final = 100_000
-"""Each is kept for 32 s after its end over UDP, so this is what some 1500 calls a second need."""
+MAX_SERVER_TRANSACTIONS: Final = 150_000
+"""Each is kept for 32 s after its end over UDP, so this is what some 2000 calls a second need."""
 MAX_SERVER_TRANSACTION_BYTES: Final = 256 * 1024 * 1024
 """Of the requests of all server transactions together, as they came: 32 s of large ones must not fill the memory."""
 RESERVED_PART: Final = 0.1
