@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import random
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -92,6 +93,14 @@ async def unharmed_call(agent: Agent) -> AsyncIterator[tuple[Session, Session]]:
     await agent.record.until(callee, "DidChangeHoldState")
     await caller.end()
     await agent.record.until(callee, "DidEnd")
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_wrong_inside(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """What strangers do is no error of ours: nothing is logged as one."""
+    caplog.set_level(logging.ERROR)
+    yield
+    assert [record.getMessage() for record in caplog.get_records("call")] == []
 
 
 async def test_a_flood_of_invites_to_nobody_is_put_off(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
