@@ -14,6 +14,8 @@ import pytest
 from sipsimple.core import SIPURI, ToHeader
 from sipsimple.notification import NotificationCenter
 from sipsimple.session import Session
+from sipsimple.sip.endpoint import Endpoint
+from sipsimple.sip.transport import TransportNotListening
 from sipsimple.util import Route
 from tests.support.agent import Agent, eventually
 from tests.support.raw_peer import RawPeer, description
@@ -233,3 +235,24 @@ async def test_a_2xx_whose_contact_is_out_of_reach_is_acknowledged_where_it_came
         session.end()
         peer.respond(await peer.expect("BYE"), 200)
         await agent.record.until(session, "DidEnd")
+
+
+async def test_an_ack_that_cannot_be_sent_goes_out_when_the_2xx_comes_again(agent: Agent, monkeypatch):
+    failed = []
+
+    def not_now(endpoint: Endpoint, request: Any, destination: Any) -> None:
+        monkeypatch.undo()
+        failed.append(request)
+        raise TransportNotListening(destination)
+
+    with RawPeer() as peer:
+        caller = agent.call(routes=[Route("127.0.0.1", peer.port)])
+        invite = await peer.expect("INVITE")
+        monkeypatch.setattr(Endpoint, "send_stateless", not_now)
+        peer.respond(invite, 200, "OK", description())
+        await agent.record.until(caller, "DidStart")
+        peer.respond(invite, 200, "OK", description())
+        assert (await peer.expect("ACK")).cseq == failed[0].cseq
+        caller.end()
+        peer.respond(await peer.expect("BYE"), 200)
+        await agent.record.until(caller, "DidEnd")

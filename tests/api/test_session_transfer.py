@@ -10,6 +10,7 @@ from sipsimple.core import Engine
 from sipsimple.session import IllegalStateError, Session, TransferDidFail
 from sipsimple.session.transfer import target_uri
 from tests.support.agent import Agent, eventually
+from tests.support.contract_stream import ContractStream
 from tests.support.raw_peer import RawPeer, description
 
 
@@ -208,3 +209,19 @@ def test_what_a_transfer_target_means(target: str, uri: str):
 def test_what_is_no_transfer_target(target: str):
     with pytest.raises(ValueError):
         target_uri(target, "example.org")
+
+
+async def test_a_new_call_that_cannot_be_made_fails_the_transfer(agent: Agent, monkeypatch):
+    transferor, transferee = await agent.talking()
+    transferor.transfer(myself())
+    await agent.record.until(transferee, "SIPSessionTransferNewIncoming")
+
+    def needs_more(self, account):
+        raise TypeError("this stream needs to know more than the account")
+
+    monkeypatch.setattr(ContractStream, "__init__", needs_more)
+    transferee.accept_transfer()
+    told = await agent.record.until(transferee, "SIPSessionTransferDidFail")
+    assert (told.code, told.reason) == (500, "this stream needs to know more than the account")
+    assert (await agent.record.until(transferor, "SIPSessionTransferDidFail")).code == 500
+    assert transferor.state == transferee.state == "connected"

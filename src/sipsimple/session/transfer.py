@@ -172,20 +172,30 @@ class IncomingTransfer(_Transfer):
         return first
 
     async def _place_call(self) -> None:
-        session, referral = self.session, self._referral
         try:
-            target = target_uri(referral.refer_to, str(session.account.id.domain))
-            routes = await DNSLookup().lookup_sip_proxy(_next_hop(session, target), _transports())
+            await self._call_target()
         except (DNSLookupError, ValueError) as error:
-            referral.notify(503)
-            self._fail(503, str(error))
-            return
+            self._not_called(503, error)
+        except Exception as error:
+            # A stream class that takes more than an account, for one: the other party must not wait for ever.
+            log.exception("the call of a transfer was not made")
+            self._not_called(500, error)
+
+    async def _call_target(self) -> None:
+        session, referral = self.session, self._referral
+        target = target_uri(referral.refer_to, str(session.account.id.domain))
+        routes = await DNSLookup().lookup_sip_proxy(_next_hop(session, target), _transports())
+        streams = [type(stream)(session.account) for stream in session.streams or []]
         call = self._call = type(session)(session.account)
         call._extra_headers = _headers(referral)
         NotificationCenter().add_observer(self, sender=call)
         bare = SIPURI.new(target)
         bare.headers = {}
-        call.connect(ToHeader(bare), routes, [type(stream)(session.account) for stream in session.streams or []])
+        call.connect(ToHeader(bare), routes, streams)
+
+    def _not_called(self, code: int, error: Exception) -> None:
+        self._referral.notify(code)
+        self._fail(code, str(error))
 
     def handle_notification(self, notification: Notification) -> None:
         data = notification.data

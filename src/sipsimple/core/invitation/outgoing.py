@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from sipsimple.core.client import Client
@@ -186,7 +187,7 @@ class OutgoingLeg:
             tag = response.to.tag or ""
             known = self._acks.get(tag)
             if known is not None:
-                self._endpoint.send_stateless(*known)
+                self._acknowledge(*known)
                 return
             if len(self._acks) >= MAX_FORKS:
                 return
@@ -203,7 +204,7 @@ class OutgoingLeg:
         self._acks[tag] = (ack, hop)
         invitation = self._invitation
         if invitation is None or not first:
-            self._endpoint.send_stateless(ack, hop)
+            self._acknowledge(ack, hop)
             self._release(dialog, hop)
             return
         self._confirm(invitation, fork, response, ack, hop)
@@ -213,7 +214,7 @@ class OutgoingLeg:
         invitation._established(fork.dialog)
         if self._cancelled:
             # The 2xx crossed our CANCEL: acknowledge it and hang up; the answer to the BYE ends the invitation.
-            self._endpoint.send_stateless(ack, hop)
+            self._acknowledge(ack, hop)
             invitation._bye()
             return
         invitation._arm(None)
@@ -221,7 +222,7 @@ class OutgoingLeg:
         invitation._change("connecting", "remote", response)
         error = self._negotiate(invitation, fork, response)
         invitation._negotiated(error)
-        self._endpoint.send_stateless(ack, hop)
+        self._acknowledge(ack, hop)
         if error is not None:
             invitation._bye()
         elif invitation.state == "connecting":
@@ -242,6 +243,11 @@ class OutgoingLeg:
         except SIPCoreError as error:
             return SDPNegotiationError(str(error))
         return None
+
+    def _acknowledge(self, ack: Request, hop: Any) -> None:
+        # An ACK that cannot be sent shows as a repeated 2xx, and is sent again then.
+        with suppress(SIPCoreError):
+            self._endpoint.send_stateless(ack, hop)
 
     def _hop_of(self, dialog: Dialog, client: Client) -> Any:
         return next_hop(dialog, client.destination, client.request.from_.uri)
