@@ -232,3 +232,23 @@ async def test_an_update_of_the_other_party_reaches_the_streams(agent: Agent):
         assert (told.originator, told.on_hold) == ("remote", True)
         assert callee.streams[0].calls[-1] == "update"
         assert callee.state == "connected"
+
+
+@pytest.mark.parametrize("place", ["IP6 ::1", "IP4 host.example"])
+async def test_audio_for_an_address_that_cannot_be_reached_is_refused(agent: Agent, place: str):
+    offer = description("audio").replace("TCP/X *", "RTP/AVP 0")
+    elsewhere = offer.replace("IP4 127.0.0.1", place)
+    with RawPeer() as peer:
+        peer.request("INVITE", elsewhere)
+        await peer.response(488)
+        peer.request("ACK", cseq=peer.cseq)
+        peer.call_id, peer.remote_tag = "another", None
+        peer.request("INVITE", offer)
+        callee = await agent.incoming()
+        callee.accept(callee.proposed_streams)
+        await peer.response(200)
+        peer.request("ACK", cseq=peer.cseq)
+        await agent.record.until(callee, "DidStart")
+        peer.request("INVITE", elsewhere)
+        await peer.response(488)
+        assert callee.state == "connected"

@@ -24,7 +24,7 @@ from .codecs import Codec, codec
 from .columns import FEW
 from .dtmf import DigitSender
 from .errors import StreamError, UnknownObject
-from .net import DatagramReader, PortAllocator, can_disconnect, discard_pending
+from .net import DatagramReader, PortAllocator, can_disconnect, discard_pending, family_of
 from .reception import Reception
 from .reports import Reporter
 from .resample import Resampler
@@ -169,7 +169,7 @@ class StreamTable:
             raise UnknownObject("transport", transport_id)
         if transport.row is not None:
             raise StreamError(f"transport {transport_id} already carries a stream: remove that first")
-        config.check()
+        _check(config, transport)
         found = codec(config.codec)
         if not self._free:
             raise StreamError(f"all {self._capacity} streams are in use: make the table larger")
@@ -190,7 +190,7 @@ class StreamTable:
     def update(self, row: int, config: StreamConfig, now: float) -> None:
         """Apply what was negotiated anew; sequence, SSRC and statistics go on. Raises as `add` does."""
         stream = self._stream(row)
-        config.check()
+        _check(config, stream.transport)
         before = stream.config
         self._configure(row, config, before)
         self._sources.follow(row, config)
@@ -443,6 +443,16 @@ def _playing(config: StreamConfig) -> tuple[str, int, bool]:
 
 def _dialling(config: StreamConfig) -> tuple[int | None, int, bool]:
     return config.telephone_event_type, config.telephone_event_rate, config.sends
+
+
+def _check(config: StreamConfig, transport: _Transport) -> None:
+    """Raise `StreamError` when the configuration cannot be obeyed with these sockets."""
+    config.check()
+    if family_of(config.remote_address) != transport.rtp.family:
+        raise StreamError(
+            f"{config.remote_address!r} cannot be reached from {transport.info.address}: it has to be an address of"
+            " the same family"
+        )
 
 
 def _checks(config: StreamConfig) -> tuple[float, float]:

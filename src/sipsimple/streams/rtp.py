@@ -19,7 +19,7 @@ from sipsimple.audio.port import post, slots_changed
 from sipsimple.configuration.settings import SIPSimpleSettings
 from sipsimple.core import AudioTransport, PJSIPError, RTPTransport, SDPMediaStream, SIPCoreError
 from sipsimple.core.media import MediaClient
-from sipsimple.core.media.formats import direction_of
+from sipsimple.core.media.formats import direction_of, is_reachable
 from sipsimple.loop import Result, TaskOwner, run_in_loop
 from sipsimple.notification import IObserver, Notification, NotificationCenter
 from sipsimple.streams.interface import IMediaStream, InvalidStreamError, UnknownStreamError
@@ -74,6 +74,9 @@ class AudioStream(metaclass=MediaStreamRegistrar):
             raise InvalidStreamError(f"audio over {media.transport} is not supported, only RTP/AVP")
         if account.rtp.srtp_encryption == SRTP_MANDATORY:
             raise InvalidStreamError("the account demands SRTP")
+        local_ip = SIPSimpleSettings().local_ip
+        if not is_reachable(remote_sdp, stream_index, None if local_ip is None else str(local_ip)):
+            raise InvalidStreamError("audio at an address of another family than ours")
         stream = cls(account)
         stream._offer = (remote_sdp, stream_index)
         return stream
@@ -241,7 +244,7 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         post("MediaStreamDidStart", self)
 
     def validate_update(self, remote_sdp: Any, stream_index: int) -> bool:
-        """True unless the remote wants a transport or codecs that we do not have."""
+        """True unless the remote wants a transport, codecs or an address that we cannot have."""
         media = remote_sdp.media[stream_index]
         if self._audio is None:
             return False

@@ -570,6 +570,23 @@ def test_faults_of_the_caller_are_said(party, remote):
     assert party.say(0.0, tone(8000, 0)) == 1
 
 
+@pytest.mark.parametrize(
+    ("host", "remote"), [(HOST, "::1"), ("::1", HOST), (HOST, "host.example"), (HOST, ""), (HOST, "127.0.0.1:5")]
+)
+def test_an_address_that_the_sockets_cannot_send_to_is_refused(host, remote):
+    table = StreamTable(1, random=random.Random(1))
+    transport = table.open_transport(host, PORTS)
+    unreachable = StreamConfig(remote, 9, "PCMU", 0, 8000)
+    with pytest.raises(StreamError, match="cannot be reached from"):
+        table.add(transport.id, unreachable, 0.0)
+    row = table.add(transport.id, StreamConfig(host, 9, "PCMU", 0, 8000), 0.0)
+    with pytest.raises(StreamError, match="cannot be reached from"):
+        table.update(row, unreachable, 0.0)
+    assert table.send(0.0, table.sending_rows(8000), tone(8000, 0).reshape(1, -1)) is None
+    assert table.statistics(row)["tx"]["packets"] == 1
+    table.close(1.0)
+
+
 def test_full_table_refuses_and_rows_are_reused():
     table = StreamTable(1, random=random.Random(1))
     first, second = (table.open_transport(HOST, PORTS) for _ in range(2))

@@ -121,7 +121,9 @@ class AudioTransport(SlotOwner):
         return media
 
     def can_use(self, remote_sdp: Any, sdp_index: int) -> bool:
-        """True when we have a codec in common with the media at `sdp_index`."""
+        """True when we reach the media at `sdp_index`, and have a codec in common with it."""
+        if not formats.is_reachable(remote_sdp, sdp_index, self._transport.local_rtp_address):
+            return False
         local_sdp = SDPSession("0.0.0.0", media=[self._local_media] * (sdp_index + 1))
         try:
             formats.agree(local_sdp, remote_sdp, sdp_index)

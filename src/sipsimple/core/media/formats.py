@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from sipsimple.media.net import family_of
 from sipsimple.sip.errors import SDPNegotiationError
 from sipsimple.sip.negotiation import direction_of as wanted_direction
 from sipsimple.sip.negotiation import intersect_direction
@@ -134,6 +135,11 @@ def remote_address(sdp: Any, index: int) -> str:
     """Where the media at `index` wants to receive: the address of its own `c=` line, else of that of the session."""
     connection = sdp.media[index].connection or sdp.connection
     return str(connection.address if connection is not None else sdp.address)
+
+
+def is_reachable(sdp: Any, index: int, local_address: str | None) -> bool:
+    """True when media can be sent from our address, by default any of IPv4, to where the media at `index` wants it."""
+    return family_of(remote_address(sdp, index)) == family_of(local_address or "0.0.0.0")
 
 
 def with_direction(media: SDPMediaStream, direction: str) -> SDPMediaStream:
