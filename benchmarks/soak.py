@@ -70,6 +70,7 @@ def state(types: bool) -> dict[str, Any]:
         "dialogs": len(stack().router._dialogs),
         "transactions": len(endpoint.tables.servers) + len(endpoint.tables.clients),
         "timers": len(endpoint._timers),
+        "put off": endpoint.statistics.overloaded,
         "objects": len(objects),
     }
     if types:

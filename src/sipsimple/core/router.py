@@ -14,7 +14,7 @@ from sipsimple.core.notices import post
 from sipsimple.core.notifier import granted
 from sipsimple.core.outbound import connection_lost
 from sipsimple.core.screening import examine_invite, refuse_demand
-from sipsimple.sip.dialog import Dialog
+from sipsimple.sip.dialog import Dialog, contact_uri
 from sipsimple.sip.errors import MalformedMessage
 from sipsimple.sip.headers import FrozenEventHeader, FrozenHeader, FrozenToHeader
 from sipsimple.sip.message import Request, Response
@@ -214,7 +214,7 @@ class Router:
     def _examine_event_dialog(self, request: Request) -> Response | None:
         if self._event_dialogs >= MAX_EVENT_DIALOGS:
             return self._one_too_many(request)
-        if not request.contacts:
+        if contact_uri(request) is None:
             return response_to(request, 400, "Missing Contact", to_tag=token())
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sipsimple.core.composing import ACCEPT, SDP_TYPE, SUPPORTED, response_to, token
 from sipsimple.core.invitation import too_brief
+from sipsimple.sip.dialog import contact_uri
 from sipsimple.sip.errors import SIPCoreError
 from sipsimple.sip.headers import FrozenHeader
 from sipsimple.sip.message import Request, Response
@@ -32,7 +33,7 @@ def examine_invite(request: Request) -> tuple[Response | None, FrozenSDPSession 
 
 
 def _refuse_invite(request: Request) -> Response | None:
-    if not request.contacts:
+    if contact_uri(request) is None:
         return response_to(request, 400, "Missing Contact", to_tag=token())
     if not _takes_descriptions(request):
         return response_to(request, 406, to_tag=token())

@@ -25,6 +25,7 @@ __all__ = [
     "DialogID",
     "DialogState",
     "Verdict",
+    "contact_uri",
     "request_dialog_id",
     "response_dialog_id",
 ]
@@ -119,7 +120,7 @@ class Dialog:
         `local_cseq` is the number of the last request that this side has sent, when a NOTIFY makes the dialog of a
         SUBSCRIBE. Raises ValueError when the request has no Contact with a SIP URI: the answer to it is 400.
         """
-        target = _contact_uri(request)
+        target = contact_uri(request)
         if target is None:
             raise ValueError(f"{request.method} has no Contact to send requests of the dialog to")
         to_text, tag = request.headers.get("To") or "", request.to.tag
@@ -145,7 +146,7 @@ class Dialog:
             raise ValueError(f"a {response.code} response makes no dialog")
         # Deviation: 12.1.2 relies on a Contact. Peers that forget it answer at the address where they took the
         # request, and without a target the call could not even be ended.
-        target = _contact_uri(response) or request.uri
+        target = contact_uri(response) or request.uri
         return cls(
             response_dialog_id(response),
             request.headers.get("From") or "",
@@ -189,7 +190,7 @@ class Dialog:
             self.route_set = tuple(route.uri for route in reversed(response.record_routes))
             self.state = DialogState.CONFIRMED
         if request.method in TARGET_REFRESH_METHODS:
-            self.remote_target = _contact_uri(response) or self.remote_target
+            self.remote_target = contact_uri(response) or self.remote_target
 
     def receive(self, request: Request) -> Verdict:
         """Check the order of a request that came in the dialog, and take its Contact when it is a target refresh.
@@ -203,7 +204,7 @@ class Dialog:
         if self.remote_cseq is not None and number <= self.remote_cseq:
             return Verdict.OUT_OF_ORDER
         if request.method in TARGET_REFRESH_METHODS:
-            self.remote_target = _contact_uri(request) or self.remote_target
+            self.remote_target = contact_uri(request) or self.remote_target
         self.remote_cseq = number
         return Verdict.PROCESS
 
@@ -280,7 +281,8 @@ def _is_sip(uri: object) -> TypeGuard[FrozenSIPURI]:
     return isinstance(uri, FrozenSIPURI) and not isinstance(uri, FrozenForeignURI)
 
 
-def _contact_uri(message: Request | Response) -> FrozenSIPURI | None:
+def contact_uri(message: Request | Response) -> FrozenSIPURI | None:
+    """Where requests of the dialog that the message makes go; None when no SIP URI is there."""
     contacts = message.contacts
     uri = contacts[0].uri if contacts else None
     return uri if _is_sip(uri) else None
