@@ -62,6 +62,14 @@ async def test_tls_comes_and_goes_with_the_settings(nothing_left, tmp_path, auth
         assert Engine().tls_port is None
 
 
+async def test_a_certificate_that_is_not_there_any_more_is_told(nothing_left, authority, tmp_path):
+    async with running_agent(settings(authority.issue("example.org"), str(authority.file))) as agent:
+        agent.account.tls.certificate = str(tmp_path / "gone.pem")
+        agent.account.save()
+        error = (await agent.record.until(agent.application, "SIPApplicationFailedToStartTLS")).error
+        assert "gone.pem" in str(error)
+
+
 def call(agent: Agent) -> Session:
     session = Session(agent.account)
     route = Route("127.0.0.1", Engine().tls_port, "tls")

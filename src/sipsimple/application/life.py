@@ -162,5 +162,6 @@ class Life:
         options = {name.removeprefix("tls_"): value for name, value in engine_options().items() if "tls_" in name}
         try:
             await self.application.engine.set_tls_options(**options)
-        except SIPCoreError as error:
+        except (SIPCoreError, ValueError) as error:
+            # A ValueError is about a file that is not there.
             self.application._post("SIPApplicationFailedToStartTLS", error=error)
