@@ -20,6 +20,7 @@ from sipsimple.configuration.backend.memory import MemoryBackend
 from sipsimple.configuration.datatypes import PortRange
 from sipsimple.configuration.settings import SIPSimpleSettings
 from sipsimple.core import AudioMixer, Engine
+from sipsimple.loop import bind_loop, unbind_loop
 from sipsimple.notification import NotificationCenter
 from tests.support.agent import SETTINGS, Agent, Record, running_agent
 
@@ -242,3 +243,17 @@ async def test_another_run_in_the_same_process_knows_nothing_of_the_first(nothin
     async with running_agent() as agent:
         assert agent.account.display_name is None
         assert AccountManager().has_account("alice@example.org")
+
+
+def test_an_application_that_finds_another_loop_at_work_may_be_started_again(ears):
+    loop = asyncio.new_event_loop()
+    bind_loop(loop)
+    try:
+        with pytest.raises(RuntimeError, match="another event loop"):
+            SIPApplication().start(MemoryBackend(SETTINGS))
+        assert SIPApplication.state is None
+    finally:
+        unbind_loop(loop)
+        loop.close()
+    SIPApplication().start(MemoryBackend(SETTINGS)).wait(LIMIT)
+    assert SIPApplication.state == "started"

@@ -8,8 +8,8 @@ the caller's loop, between `SIPApplicationDidStart` and `SIPApplicationDidEnd`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from zope.interface import implementer
@@ -85,7 +85,8 @@ class SIPApplication(metaclass=ApplicationType):
         """
         life = self._load(config_backend)
         life.thread = LoopThread("sipsimple loop")
-        life.thread.start()
+        with self._unloaded_on_error():
+            life.thread.start()
         run_in_loop(life.begin)
         return life.started
 
@@ -118,18 +119,24 @@ class SIPApplication(metaclass=ApplicationType):
         if self.state is not None:
             raise RuntimeError(f"SIPApplication is {self.state}: it can be started once")
         self.state = "starting"
-        try:
+        with self._unloaded_on_error():
             ConfigurationManager().start(config_backend)
             instance_id()
             SIPSimpleSettings().save()
             AccountManager().load_accounts()
-        except BaseException:
-            _forget_configuration()
-            self.state = None
-            raise
         self.end_reason = None
         life = self._life = Life(self)
         return life
+
+    @contextmanager
+    def _unloaded_on_error(self) -> Iterator[None]:
+        """Whatever goes wrong before anything runs, the application may be started again."""
+        try:
+            yield
+        except BaseException:
+            _forget_configuration()
+            self.state = self._life = None
+            raise
 
     def _post(self, name: str, **attributes: Any) -> None:
         NotificationCenter().post_notification(name, self, TimestampedNotificationData(**attributes))
@@ -181,7 +188,8 @@ async def _running_in_this_loop(
     application = application_type()
     life = application._load(config_backend)
     loop = asyncio.get_running_loop()
-    bind_loop(loop)
+    with application._unloaded_on_error():
+        bind_loop(loop)
     life.begin()
     try:
         await life.started
