@@ -15,6 +15,7 @@ from sipsimple.core import SIPURI, ToHeader
 from sipsimple.notification import NotificationCenter
 from sipsimple.session import Session
 from sipsimple.sip.endpoint import Endpoint
+from sipsimple.sip.message import Response
 from sipsimple.sip.transport import TransportNotListening
 from sipsimple.util import Route
 from tests.support.agent import Agent, eventually
@@ -256,3 +257,28 @@ async def test_an_ack_that_cannot_be_sent_goes_out_when_the_2xx_comes_again(agen
         caller.end()
         peer.respond(await peer.expect("BYE"), 200)
         await agent.record.until(caller, "DidEnd")
+
+
+async def test_an_end_before_the_ack_says_bye_when_the_ack_is_here(agent: Agent):
+    with RawPeer() as peer:
+        peer.request("INVITE", description())
+        callee = await agent.incoming()
+        callee.accept(callee.proposed_streams)
+        await peer.response(200)
+        callee.end()
+        assert isinstance(await peer.receive(), Response)
+        peer.request("ACK", cseq=peer.cseq)
+        peer.respond(await peer.expect("BYE"), 200)
+        await agent.record.until(callee, "DidEnd")
+
+
+async def test_an_end_without_any_ack_says_bye_all_the_same(agent: Agent):
+    with RawPeer() as peer:
+        peer.request("INVITE", description())
+        callee = await agent.incoming()
+        callee.accept(callee.proposed_streams)
+        await peer.response(200)
+        callee.end()
+        await peer.expect("BYE")
+        await agent.record.until(callee, "DidEnd")
+        assert agent.record.transactions(callee)[-1] == ("local", "BYE", 408, None)

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from sipsimple.core import SIPURI, ContactHeader, FrozenSDPSession, Invitation, SDPMediaStream, SIPCoreError
+from sipsimple.sip.endpoint import Endpoint
 from sipsimple.sip.negotiation import next_version
+from sipsimple.sip.transport import TransportNotListening
 from tests.support.raw_peer import RawPeer
 from tests.unit.core.kit import names, told
 from tests.unit.core.test_early import RELIABLE, call_from, updates
@@ -230,3 +232,16 @@ async def test_end_of_the_call_ends_its_update(engine, record, peer):
     peer.respond(update, 200)
     await reached(caller, "disconnected")
     assert names(record, caller)[-1] == "SIPInvitationChangedState"
+
+
+async def test_an_update_that_cannot_be_sent_leaves_room_for_the_next(engine, record, monkeypatch):
+    def not_now(endpoint: Endpoint, request: Any, destination: Any, user: Any) -> None:
+        monkeypatch.undo()
+        raise TransportNotListening(destination)
+
+    caller, _ = await talking(engine)
+    monkeypatch.setattr(Endpoint, "send_request", not_now)
+    caller.send_update(sdp=changed(caller, 40002))
+    assert (await told(record, caller, "SIPInvitationUpdateDidFail")).code == 503
+    caller.send_update(sdp=changed(caller, 40002))
+    await told(record, caller, "SIPInvitationUpdateDidSucceed")

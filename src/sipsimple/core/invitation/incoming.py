@@ -31,9 +31,10 @@ class IncomingLeg:
         self._endpoint = stack().endpoint
         self._hop = transaction.wire.source
         self._request = request
-        self._acceptance: Any = None
+        self._acceptance: Acceptance | None = None
         self._refusal: Any = None
         self._awaits_answer = False
+        self._goodbye: tuple[Any, ...] | None = None  # the headers of a BYE that waits for the ACK
         self._dialog: Dialog | None = None
         self._reliable: ReliableResponses | None = None
         self._early_answer: FrozenSDPSession | None = None
@@ -220,6 +221,7 @@ class IncomingLeg:
         invitation = self._invitation
         if self._acceptance is not None:
             self._acceptance.receive(ack, self._endpoint.now())
+        self.say_goodbye()
         if invitation is None or invitation.state != "connecting":
             return
         error = self._take_answer(invitation, ack) if self._awaits_answer else None
@@ -229,6 +231,19 @@ class IncomingLeg:
             invitation._bye()
         elif invitation.state == "connecting":
             invitation._change("connected", "remote", ack)
+
+    def postpone_goodbye(self, extra: tuple[Any, ...]) -> bool:
+        """Have the BYE wait for the ACK of our 2xx (RFC 3261 15); False when nothing is waited for."""
+        waiting = self._acceptance is not None and self._acceptance.waiting
+        if waiting:
+            self._goodbye = extra
+        return waiting
+
+    def say_goodbye(self) -> None:
+        """Send the BYE that was postponed, if any."""
+        extra, self._goodbye = self._goodbye, None
+        if extra is not None and self._invitation is not None:
+            self._invitation._bye(extra)
 
     @staticmethod
     def _take_answer(invitation: Invitation, ack: Request) -> SDPNegotiationError | None:
@@ -262,7 +277,10 @@ class IncomingLeg:
     def on_ack_timeout(self, acceptance: Any, now: float) -> None:
         """Our 2xx was never acknowledged: the call is ended with BYE (RFC 3261 13.3.1.4)."""
         invitation = self._invitation
-        if invitation is None or stack().ignore_missing_ack:
+        if invitation is None:
+            return
+        if stack().ignore_missing_ack:
+            self.say_goodbye()
             return
         invitation._bye()
         invitation._disconnect("local", disconnect_reason="missing ACK")

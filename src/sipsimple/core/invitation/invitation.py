@@ -297,9 +297,12 @@ class Invitation:
         if dialog is None or self._update is not None or self._proposal is not None:
             raise SIPCoreError(f"an UPDATE is not possible: it is {self._sub_state or self._state}")
         self._keep_on_flow()
-        update = SentUpdate(self, dialog, negotiator, offer)
-        update.send(extra)
-        self._update = update
+        update = self._update = SentUpdate(self, dialog, negotiator, offer)
+        try:
+            update.send(extra)
+        except SIPCoreError:
+            self._update = None
+            raise
 
     def _negotiator_of(self, dialog: Dialog | None) -> Negotiator | None:
         """What has been agreed in this dialog; None as long as the first offer waits for a final answer in it."""
@@ -323,7 +326,9 @@ class Invitation:
             return
         if timeout is not None:
             self._arm(timeout, self._forced_out)
-        if self._dialog is not None and self._state in ("connecting", "connected"):
+        if isinstance(self._leg, IncomingLeg) and self._leg.postpone_goodbye(extra):
+            self._change("disconnecting", "local")
+        elif self._dialog is not None and self._state in ("connecting", "connected"):
             self._bye(extra)
         elif isinstance(self._leg, OutgoingLeg):
             self._change("disconnecting", "local")
@@ -360,6 +365,8 @@ class Invitation:
             self._forced_out()
 
     def _forced_out(self) -> None:
+        if isinstance(self._leg, IncomingLeg):
+            self._leg.say_goodbye()
         self._disconnect("local", code=408, reason=sip_status_messages[408])
 
     # What the legs tell
