@@ -282,3 +282,12 @@ async def test_an_end_without_any_ack_says_bye_all_the_same(agent: Agent):
         await peer.expect("BYE")
         await agent.record.until(callee, "DidEnd")
         assert agent.record.transactions(callee)[-1] == ("local", "BYE", 408, None)
+
+
+async def test_a_hold_without_any_stream_left_settles_at_once(agent: Agent):
+    async with established(agent) as (peer, callee):
+        callee.remove_stream(callee.streams[0])
+        peer.respond(await peer.expect("INVITE"), 200, "OK", changed(2).replace(" 9 TCP/X", " 0 TCP/X"))
+        await agent.record.until(callee, "DidRenegotiateStreams")
+        callee.hold()
+        await eventually(lambda: callee.state == "connected", "the calm", limit=2)

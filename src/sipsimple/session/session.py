@@ -320,7 +320,7 @@ class Session:
                 self._state = "sending_proposal"
         if wanted and self.streams:
             run_in_loop(self._hold_streams)
-        if self.streams:
+        if self.streams is not None:
             self._tell(HoldChanged())
 
     def _hold_streams(self) -> None:
