@@ -291,3 +291,14 @@ async def test_a_hold_without_any_stream_left_settles_at_once(agent: Agent):
         await agent.record.until(callee, "DidRenegotiateStreams")
         callee.hold()
         await eventually(lambda: callee.state == "connected", "the calm", limit=2)
+
+
+async def test_a_session_that_comes_to_grief_ends_the_stream_that_was_being_added_too(agent: Agent, caplog):
+    async with established(agent) as (peer, callee):
+        fresh = agent.stream()
+        fresh.get_local_media = lambda for_offer: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+        callee.add_stream(fresh)
+        await agent.record.until(callee, "DidEnd")
+        assert fresh.calls[-1] == callee.streams[0].calls[-1] == "end"
+        peer.respond(await peer.expect("BYE"), 200)
+        assert "the session came to grief" in caplog.text

@@ -261,7 +261,7 @@ class CallFlow:
                     invitation.send_response(500)
                 else:
                     invitation.end(timeout=GOODBYE_TIMEOUT)
-        for stream in session.streams or session.proposed_streams or self.streams:
+        for stream in [*(session.streams or ()), *(session.proposed_streams or ())] or self.streams:
             session._ignore(stream)
             with suppress(Exception):
                 stream.end()
