@@ -50,6 +50,10 @@ class Pacer:
             self._due += missed * TICK
         self.next = max(self._due, now + MIN_INTERVAL)
 
+    def make_room(self, now: float) -> None:
+        """Leave the commands some time after a tick, however long it was: they may make the next ones shorter."""
+        self.next = max(self.next, now + MIN_INTERVAL)
+
 
 class _Signal(enum.Enum):
     WAKE = enum.auto()
@@ -115,7 +119,10 @@ class Runner:
             if ticking and (now := time.monotonic()) >= pacer.next:
                 engine.tick(now)
                 pacer.ticked(now)
-                self._measure(engine, pacer, time.monotonic() - now)
+                ended = time.monotonic()
+                if not self._inbox.empty():
+                    pacer.make_room(ended)
+                self._measure(engine, pacer, ended - now)
 
     def _next_item(self, timeout: float | None) -> Command | _Signal | None:
         """Wait for a command or a signal; None when the time has come to tick."""
