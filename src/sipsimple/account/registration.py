@@ -56,6 +56,7 @@ class Registrar:
         self._account = account
         self._tasks = tasks
         self._task: asyncio.Task[None] | None = None
+        self._told_to_stop: asyncio.Task[None] | None = None
         self._registration: Registration | None = None
         # What the registration told and nobody has looked at yet; None stands for a change of the network.
         self._inbox: asyncio.Queue[Notification | None] = asyncio.Queue()
@@ -71,11 +72,13 @@ class Registrar:
         """Give up what is under way, and remove the contact from the registrar; takes at most 2 seconds."""
         task = self._task
         if task is not None:
-            # When stopping is itself given up and asked for again, the farewell that is under way goes on.
-            if not task.cancelling():
+            # When stopping is itself given up and asked for again, the farewell that is under way goes on. Whether the
+            # task is being cancelled does not tell: a time limit that has just run out cancels it for itself.
+            if self._told_to_stop is not task:
+                self._told_to_stop = task
                 task.cancel()
             await asyncio.wait([task])
-            self._task = None
+            self._task = self._told_to_stop = None
 
     async def restart(self) -> None:
         """Start over with a new registration; the registrar replaces the old contact by the new one."""
