@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from sipsimple.core.composing import destination_of, first_cseq, token
+from sipsimple.core.composing import destination_of
 from sipsimple.core.notices import post
 from sipsimple.core.readonly import ReadOnly
 from sipsimple.core.request import Request
+from sipsimple.core.sequence import RequestSequence
 from sipsimple.core.stack import stack
 from sipsimple.loop import run_in_loop
-from sipsimple.notification import Notification, NotificationCenter
-from sipsimple.sip.auth import ClientAuthenticator
+from sipsimple.notification import Notification
 from sipsimple.sip.credentials import FrozenCredentials
-from sipsimple.sip.headers import FrozenFromHeader, FrozenHeader, FrozenRouteHeader, FrozenToHeader
+from sipsimple.sip.headers import FrozenFromHeader, FrozenHeader, FrozenRouteHeader
 
 
 class PublicationError(Exception):
@@ -36,10 +36,7 @@ class Publication:
         self._content_type = content_type
         self._credentials = None if credentials is None else FrozenCredentials.new(credentials)
         self._duration = duration
-        self._call_id = token(12)
-        self._cseq = first_cseq()
-        self._authenticator = ClientAuthenticator(token)
-        self._current: Request | None = None  # the one under way
+        self._sequence = RequestSequence(self)
         self._last: Request | None = None  # the one whose state the server keeps
         self._entity_tag: str | None = None
         self._lost = False
@@ -99,39 +96,27 @@ class Publication:
 
     def _send(self, body: bytes | str | None, route: FrozenRouteHeader, duration: int, timeout: float | None) -> None:
         self._ending = False
-        replaced, self._current = self._current, None
-        if replaced is not None:
-            NotificationCenter().discard_observer(self, sender=replaced)
-            self._cseq = replaced.cseq
-            replaced.end()
-        self._cseq += 1
         headers = [FrozenHeader("Event", self._event), FrozenHeader("Expires", str(duration))]
         if self._entity_tag is not None:
             headers.append(FrozenHeader("SIP-If-Match", self._entity_tag))
-        sender = self._from_header
-        request = self._current = Request(
+        self._sequence.send(
             "PUBLISH",
-            sender,
-            FrozenToHeader(sender.uri, sender.display_name),
-            sender.uri,
+            self._from_header,
+            self._from_header.uri,
             route,
+            timeout,
             credentials=self._credentials,
-            call_id=self._call_id,
-            cseq=self._cseq,
             extra_headers=headers,
             content_type=None if body is None else self._content_type,
             body=body,
-            authenticator=self._authenticator,
         )
-        NotificationCenter().add_observer(self, sender=request)
-        request.send(timeout)
 
     def handle_notification(self, notification: Notification) -> None:
         request: Any = notification.sender
         match notification.name:
-            case "SIPRequestDidSucceed" if request is self._current:
+            case "SIPRequestDidSucceed" if request is self._sequence.current:
                 self._succeeded(request, notification.data)
-            case "SIPRequestDidFail" if request is self._current:
+            case "SIPRequestDidFail" if request is self._sequence.current:
                 self._failed(request, notification.data)
             case "SIPRequestWillExpire" if request is self._last:
                 post("SIPPublicationWillExpire", self, expires=notification.data.expires)
@@ -140,11 +125,10 @@ class Publication:
                 post("SIPPublicationDidEnd", self, expired=True)
 
     def _succeeded(self, request: Any, data: Any) -> None:
-        self._current = None
-        self._cseq = request.cseq
+        self._sequence.settled(request)
         self._forget()
         if self._ending or not data.expires:
-            NotificationCenter().discard_observer(self, sender=request)
+            self._sequence.release(request)
             request.end()
         else:
             self._last = request
@@ -164,9 +148,8 @@ class Publication:
         )
 
     def _failed(self, request: Any, data: Any) -> None:
-        self._current = None
-        self._cseq = request.cseq
-        NotificationCenter().discard_observer(self, sender=request)
+        self._sequence.settled(request)
+        self._sequence.release(request)
         if data.code == 412:
             self._forget()
         if self._ending:
@@ -181,5 +164,5 @@ class Publication:
         self._entity_tag = None
         last, self._last = self._last, None
         if last is not None:
-            NotificationCenter().discard_observer(self, sender=last)
+            self._sequence.release(last)
             last.end()

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sipsimple.core.composing import first_cseq, token
 from sipsimple.core.notices import post
 from sipsimple.core.outbound import Flow, marked, seen_address, service_route
 from sipsimple.core.request import Request
+from sipsimple.core.sequence import RequestSequence
 from sipsimple.loop import run_in_loop
-from sipsimple.notification import Notification, NotificationCenter
-from sipsimple.sip.auth import ClientAuthenticator
+from sipsimple.notification import Notification
 from sipsimple.sip.credentials import FrozenCredentials
 from sipsimple.sip.errors import SIPCoreError
 from sipsimple.sip.headers import (
@@ -21,7 +20,6 @@ from sipsimple.sip.headers import (
     FrozenFromHeader,
     FrozenHeader,
     FrozenRouteHeader,
-    FrozenToHeader,
 )
 from sipsimple.sip.transport import Address
 from sipsimple.sip.uri import FrozenSIPURI
@@ -51,10 +49,7 @@ class Registration:
         self._contact: FrozenContactHeader  # of the present request, as it was given
         self._timeout: float | None = None  # of the present request
         self._first_hop_is_old = False
-        self._call_id = token(12)
-        self._cseq = first_cseq()
-        self._authenticator = ClientAuthenticator(token)
-        self._current: Request | None = None  # the one under way
+        self._sequence = RequestSequence(self)
         self._last: Request | None = None  # the one that made the binding
         self._ending = False
 
@@ -132,12 +127,6 @@ class Registration:
     def _send(
         self, contact: FrozenContactHeader, route: FrozenRouteHeader, duration: int, timeout: float | None
     ) -> None:
-        replaced, self._current = self._current, None
-        if replaced is not None:
-            NotificationCenter().discard_observer(self, sender=replaced)
-            self._cseq = replaced.cseq
-            replaced.end()
-        self._cseq += 1
         self._contact, self._timeout = contact, timeout
         sender = self._from_header
         extra = [FrozenHeader("Expires", str(duration))]
@@ -146,25 +135,20 @@ class Registration:
         else:
             extra.append(FrozenHeader("Supported", "path, outbound"))
             contact = marked(contact, self.instance_id)
-        request = self._current = Request(
+        self._sequence.send(
             "REGISTER",
             sender,
-            FrozenToHeader(sender.uri, sender.display_name),
             FrozenSIPURI(sender.uri.host, port=sender.uri.port, secure=sender.uri.secure),
             route,
+            timeout,
             credentials=self._credentials,
             contact_header=contact,
-            call_id=self._call_id,
-            cseq=self._cseq,
             extra_headers=extra,
-            authenticator=self._authenticator,
         )
-        NotificationCenter().add_observer(self, sender=request)
-        request.send(timeout)
 
     def handle_notification(self, notification: Notification) -> None:
         request = notification.sender
-        if not isinstance(request, Request) or request not in (self._current, self._last):
+        if not isinstance(request, Request) or request not in (self._sequence.current, self._last):
             return
         match notification.name:
             case "SIPRequestDidSucceed":
@@ -178,14 +162,13 @@ class Registration:
                 post("SIPRegistrationDidEnd", self, expired=True)
 
     def _succeeded(self, request: Request, data: Any) -> None:
-        self._current = None
-        self._cseq = request.cseq
+        self._sequence.settled(request)
         self._forget_binding()
         if data.expires:
             self._last = request
             self._learn(request)
         else:
-            NotificationCenter().discard_observer(self, sender=request)
+            self._sequence.release(request)
         if self._ending:
             self._ending = False
             post("SIPRegistrationDidEnd", self, expired=False)
@@ -217,9 +200,8 @@ class Registration:
         post("SIPRegistrationDidLoseFlow", self, reason=str(error))
 
     def _failed(self, request: Request, data: Any) -> None:
-        self._current = None
-        self._cseq = request.cseq
-        NotificationCenter().discard_observer(self, sender=request)
+        self._sequence.settled(request)
+        self._sequence.release(request)
         if self._ending:
             self._ending = False
             post("SIPRegistrationDidNotEnd", self, code=data.code, reason=data.reason)
@@ -264,7 +246,7 @@ class Registration:
         if flow is not None:
             flow.close()
         if last is not None:
-            NotificationCenter().discard_observer(self, sender=last)
+            self._sequence.release(last)
             last.end()
 
 
