@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from sipsimple.core.media import formats
 from sipsimple.core.media.client import TOO_MANY
-from sipsimple.core.media.mixer import AudioMixer, checked_volume
-from sipsimple.core.media.ports import SlotOwner
+from sipsimple.core.media.mixer import AudioMixer
+from sipsimple.core.media.ports import AudibleSlot
 from sipsimple.core.media.rtp import RTPTransport
 from sipsimple.core.notices import post
 from sipsimple.media import commands
@@ -22,7 +22,7 @@ from sipsimple.sip.sdp import SDPMediaStream, SDPSession
 STATISTICS_TIMEOUT: Final = 0.5
 
 
-class AudioTransport(SlotOwner):
+class AudioTransport(AudibleSlot):
     """One audio stream. Made without `remote_sdp` it makes the offer, with it the answer."""
 
     def __init__(
@@ -42,7 +42,6 @@ class AudioTransport(SlotOwner):
         self._transport = transport
         self._enable_silence_detection = bool(enable_silence_detection)
         self._id = 0
-        self._volume = 100
         self._is_started = False
         self._agreement: formats.Agreement | None = None
         self._direction: str | None = None
@@ -97,17 +96,6 @@ class AudioTransport(SlotOwner):
     @property
     def enable_silence_detection(self) -> bool:
         return self._enable_silence_detection
-
-    @property
-    def volume(self) -> int:
-        """Percent, of what is heard from the remote."""
-        return self._volume
-
-    @volume.setter
-    def volume(self, volume: int) -> None:
-        self._volume = checked_volume(volume)
-        if self._slot is not None:
-            self._client.post(commands.SetVolume(self._mixer.id, self._slot, self._volume))
 
     def get_local_media(self, is_offer: bool, direction: str = "sendrecv") -> SDPMediaStream:
         """Our media for an offer with this direction, or for an answer; the direction is its last line."""

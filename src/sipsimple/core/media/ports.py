@@ -72,6 +72,25 @@ class SlotOwner:
             self._mixer.release_slot(slot)
 
 
+class AudibleSlot(SlotOwner):
+    """Something whose slot makes sound, at a volume of its own."""
+
+    def __init__(self, mixer: AudioMixer) -> None:
+        super().__init__(mixer)
+        self._volume = 100
+
+    @property
+    def volume(self) -> int:
+        """Percent of what comes from the slot; over 100 amplifies."""
+        return self._volume
+
+    @volume.setter
+    def volume(self, volume: int) -> None:
+        self._volume = checked_volume(volume)
+        if self._slot is not None:
+            self._client.post(commands.SetVolume(self._mixer.id, self._slot, self._volume))
+
+
 class MixerPort(SlotOwner):
     """A pass-through: everything sent to its slot is available from its slot. It starts once."""
 
@@ -91,29 +110,17 @@ class MixerPort(SlotOwner):
         self._vacate()
 
 
-class ToneGenerator(SlotOwner):
+class ToneGenerator(AudibleSlot):
     """Plays tones and the sounds of telephone keys; posts `ToneGeneratorDidFinishPlaying` when it falls silent."""
 
     def __init__(self, mixer: AudioMixer) -> None:
         super().__init__(mixer)
-        self._volume = 100
         self._is_busy = False
 
     @property
     def is_busy(self) -> bool:
         """True while tones are playing."""
         return self._is_busy
-
-    @property
-    def volume(self) -> int:
-        """Percent."""
-        return self._volume
-
-    @volume.setter
-    def volume(self, volume: int) -> None:
-        self._volume = checked_volume(volume)
-        if self._slot is not None:
-            self._client.post(commands.SetVolume(self._mixer.id, self._slot, self._volume))
 
     def start(self) -> None:
         if self._slot is not None:
@@ -215,23 +222,8 @@ class _FileOwner(SlotOwner, ABC):
             self._forget()
 
 
-class WaveFile(_FileOwner):
+class WaveFile(_FileOwner, AudibleSlot):
     """Plays a WAV file once; posts `WaveFileDidFinishPlaying` at its end, and when it is stopped before."""
-
-    def __init__(self, mixer: AudioMixer, filename: str) -> None:
-        super().__init__(mixer, filename)
-        self._volume = 100
-
-    @property
-    def volume(self) -> int:
-        """Percent."""
-        return self._volume
-
-    @volume.setter
-    def volume(self, volume: int) -> None:
-        self._volume = checked_volume(volume)
-        if self._slot is not None:
-            self._client.post(commands.SetVolume(self._mixer.id, self._slot, self._volume))
 
     def start(self) -> None:
         """Play; raises SIPCoreError when it plays already, PJSIPError when the file cannot be played."""
