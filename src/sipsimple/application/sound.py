@@ -36,7 +36,7 @@ async def open_mixers(application: SIPApplication) -> None:
     application.voice_audio_device = AudioDevice(voice)
     application.voice_audio_bridge = AudioBridge(voice)
     application.voice_audio_bridge.add(application.voice_audio_device)
-    application.alert_audio_mixer = MediaClient().alert_mixer = alert
+    application.alert_audio_mixer = alert
     application.alert_audio_device = AudioDevice(alert)
     application.alert_audio_bridge = AudioBridge(alert)
     application.alert_audio_bridge.add(application.alert_audio_device)
@@ -62,7 +62,7 @@ def close_mixers(application: SIPApplication) -> None:
     """Forget the mixers; the media engine closes them when it ends."""
     application.voice_audio_device = application.voice_audio_bridge = application.voice_audio_mixer = None
     application.alert_audio_device = application.alert_audio_bridge = application.alert_audio_mixer = None
-    MediaClient().voice_mixer = MediaClient().alert_mixer = None
+    MediaClient().voice_mixer = None
 
 
 def save_devices(application: SIPApplication) -> None:

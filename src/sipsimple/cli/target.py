@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Final
+from typing import Final
 
 from sipsimple.cli.output import WRONG_USE, CommandError, clean
 from sipsimple.configuration.datatypes import SIPProxyAddress
@@ -78,8 +78,3 @@ def local_address_for(host: str) -> str | None:
     except ValueError:
         return None
     return source_address_towards(literal)
-
-
-def account_domain(account: Any) -> str | None:
-    """The domain that completes the targets of an account."""
-    return str(account.id.domain) if account is not None else None

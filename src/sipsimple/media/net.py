@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import ipaddress
 import random as random_module
 import select
 import selectors
@@ -254,15 +253,6 @@ def disconnect(sock: socket.socket) -> None:
 @cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None)
-
-
-def family_of(address: str) -> socket.AddressFamily | None:
-    """The family of a literal address; None for anything else, such as a name."""
-    try:
-        version = ipaddress.ip_address(address).version
-    except ValueError:
-        return None
-    return socket.AF_INET if version == 4 else socket.AF_INET6
 
 
 def socket_address(address: str, port: int) -> Address:

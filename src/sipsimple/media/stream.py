@@ -5,10 +5,15 @@ All are plain values that survive pickling, because the engine may live in anoth
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from typing import Final
 
 from .errors import StreamError
 from .values import Value
+
+SUPPORTED_CODECS: Final = ("PCMU", "PCMA")
+"""Names of the codecs that work here, in the order of preference; known without the arithmetic that they need."""
 
 DIRECTIONS: Final = ("sendrecv", "sendonly", "recvonly", "inactive")
 FRAMES_PER_SECOND: Final = 50
@@ -124,3 +129,12 @@ class DigitReceived(Value):
 
 
 StreamEvent = FirstPacket | RemoteAddressChanged | NoMedia | RemoteBye | DigitReceived
+
+
+def family_of(address: str) -> socket.AddressFamily | None:
+    """The family of a literal address; None for anything else, such as a name."""
+    try:
+        version = ipaddress.ip_address(address).version
+    except ValueError:
+        return None
+    return socket.AF_INET if version == 4 else socket.AF_INET6

@@ -24,7 +24,7 @@ from .codecs import Codec, codec
 from .columns import FEW
 from .dtmf import DigitSender
 from .errors import StreamError, UnknownObject
-from .net import DatagramReader, PortAllocator, can_disconnect, discard_pending, family_of
+from .net import DatagramReader, PortAllocator, can_disconnect, discard_pending
 from .reception import Reception
 from .reports import Reporter
 from .resample import Resampler
@@ -40,6 +40,7 @@ from .stream import (
     StreamConfig,
     StreamEvent,
     TransportInfo,
+    family_of,
 )
 from .values import replace
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sipsimple.media.codecs import SUPPORTED, codec
+from sipsimple.media.codecs import CODECS, codec
 from sipsimple.media.errors import CodecUnavailable
+from sipsimple.media.stream import SUPPORTED_CODECS
 
 ROWS = np.array([0])
 OCTETS = np.arange(256, dtype=np.uint8).reshape(1, 256)
@@ -52,6 +53,10 @@ def test_missing_sample_mark_is_never_decoded(name):
 def test_registry_knows_names_in_any_case():
     assert codec("pcmu").payload_type == 0
     assert codec("PCMA").payload_type == 8
-    assert {"PCMU", "PCMA"} <= set(SUPPORTED)
+    assert {"PCMU", "PCMA"} <= set(SUPPORTED_CODECS)
     with pytest.raises(CodecUnavailable, match=r"G\.729"):
         codec("G.729")
+
+
+def test_the_codecs_that_are_named_are_those_that_there_are():
+    assert tuple(CODECS) == SUPPORTED_CODECS

@@ -28,6 +28,7 @@ from sipsimple.media.errors import (
     PortsExhausted,
     WaveError,
 )
+from sipsimple.media.stream import SUPPORTED_CODECS
 from sipsimple.singleton import Singleton
 from sipsimple.sip.errors import OS_ERROR_BASE, PJSIPError, SIPCoreError
 
@@ -83,15 +84,14 @@ class MediaClient(metaclass=Singleton):
 
     What is left over from before a stop does not start it again: it has nothing there any more.
 
-    `voice_mixer` and `alert_mixer` are the mixers that the application made, for whoever plays or captures sound by
-    default. `port_range` and `codecs` are the defaults of RTP and audio transports.
+    `voice_mixer` is the mixer that the application made, for whoever plays or captures sound by default. `port_range`
+    and `codecs` are the defaults of RTP and audio transports.
     """
 
     host_factory: ClassVar[Callable[[], Host]] = default_host
 
     def __init__(self) -> None:
         self.voice_mixer: AudioMixer | None = None
-        self.alert_mixer: AudioMixer | None = None
         self.port_range: tuple[int, int] = DEFAULT_PORT_RANGE
         self.on_died: Callable[[str], None] | None = None
         self._codecs: list[str] | None = None
@@ -108,9 +108,7 @@ class MediaClient(metaclass=Singleton):
     @property
     def available_codecs(self) -> list[str]:
         """Names of the codecs that this installation has, best first."""
-        from sipsimple.media.codecs import SUPPORTED
-
-        return list(SUPPORTED)
+        return list(SUPPORTED_CODECS)
 
     @property
     def codecs(self) -> list[str]:
@@ -138,7 +136,7 @@ class MediaClient(metaclass=Singleton):
         """End the engine; mixers, transports and files are closed with it. Idempotent and bounded in time."""
         with self._lock:
             host, self._host = self._host, None
-            self.voice_mixer = self.alert_mixer = None
+            self.voice_mixer = None
         if host is not None:
             host.stop()
 

@@ -6,12 +6,12 @@ RFC 7587 (Opus). Whether a codec can be encoded is for the media engine to know.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from sipsimple.media.stream import family_of
 from sipsimple.sip.errors import SDPNegotiationError
 from sipsimple.sip.negotiation import direction_of as wanted_direction
 from sipsimple.sip.negotiation import intersect_direction
@@ -139,7 +139,7 @@ def remote_address(sdp: Any, index: int) -> str:
 
 def is_reachable(sdp: Any, index: int, local_address: str | None) -> bool:
     """True when media can be sent from our address, by default any of IPv4, to where the media at `index` wants it."""
-    return _family_of(remote_address(sdp, index)) == _family_of(local_address or "0.0.0.0")
+    return family_of(remote_address(sdp, index)) == family_of(local_address or "0.0.0.0")
 
 
 def with_direction(media: SDPMediaStream, direction: str) -> SDPMediaStream:
@@ -182,11 +182,3 @@ def _ptime(media: Any) -> int:
 def _rtcp_port(media: Any) -> int | None:
     port = media.attributes.getfirst("rtcp", "").partition(" ")[0]
     return int(port) if port.isdecimal() and len(port) < 6 and 0 < int(port) < 65536 else None
-
-
-def _family_of(address: str) -> int | None:
-    """The version of an IP literal, None for anything else."""
-    try:
-        return ipaddress.ip_address(address).version
-    except ValueError:
-        return None

@@ -1,5 +1,5 @@
 """Audio codecs, each for all streams at once."""
 
-from .codec import CODECS, SUPPORTED, Codec, codec
+from .codec import CODECS, Codec, codec
 
-__all__ = ["CODECS", "SUPPORTED", "Codec", "codec"]
+__all__ = ["CODECS", "Codec", "codec"]

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CodecUnavailable
+from ..stream import SUPPORTED_CODECS
 from .g711 import PCMA, PCMU
 
 ByteArray = npt.NDArray[np.uint8]
@@ -52,9 +53,7 @@ class Codec(Protocol):
 
 
 CODECS: Final[dict[str, Codec]] = {"PCMU": PCMU, "PCMA": PCMA}
-
-SUPPORTED: Final = tuple(CODECS)
-"""Names of the codecs that work here, in the order of preference."""
+"""The codecs behind `SUPPORTED_CODECS`."""
 
 
 def codec(name: str) -> Codec:
@@ -62,4 +61,4 @@ def codec(name: str) -> Codec:
     try:
         return CODECS[name.upper()]
     except KeyError:
-        raise CodecUnavailable(name, f"only {', '.join(SUPPORTED)} are known here") from None
+        raise CodecUnavailable(name, f"only {', '.join(SUPPORTED_CODECS)} are known here") from None
