@@ -41,7 +41,11 @@ class Tone(NamedTuple):
 
 def hear(path: Path) -> Tone:
     """Measure the audible part of a recording, without the tenth of a second at either end."""
-    samples, rate = read(path)
+    return measure(*read(path))
+
+
+def measure(samples: NDArray[np.float64], rate: int) -> Tone:
+    """As `hear`, of samples from -1 to 1."""
     audible = np.flatnonzero(np.abs(samples) > 0.005)
     if audible.size < rate // 2:
         return Tone(0.0, -100.0, 0.0, audible.size / rate)

@@ -321,6 +321,44 @@ class Recording(Value):
     dropped: float
 
 
+# --- samples of the program ----------------------------------------------------------------------------------------
+
+
+class OpenPCM(Command):
+    """Occupy the slot with samples of the program: its source is what `WritePCM` brings, at `sample_rate`.
+
+    With `capture`, what is sent to the slot comes back, 20 ms with each `PCMReport`. Replies None.
+    """
+
+    mixer: int
+    slot: int
+    pcm: int
+    sample_rate: int
+    capture: bool
+
+
+class WritePCM(Command):
+    """Play these samples, int16, after those that were written before."""
+
+    pcm: int
+    samples: bytes
+
+    def __repr__(self) -> str:
+        return f"WritePCM(pcm={self.pcm}, {len(self.samples) // 2} samples)"
+
+
+class FlushPCM(Command):
+    """Throw away what was written and not played: the next tick is silent."""
+
+    pcm: int
+
+
+class ClosePCM(Command):
+    """Free the slot; an unknown one is left as it is."""
+
+    pcm: int
+
+
 class EngineStatistics(Command):
     """Ask how the engine itself does. Replies a dict of `ticks`, `skipped`, `late_max`, `load`."""
 
@@ -365,6 +403,21 @@ class TonesEnded(Event):
 
     mixer: int
     slot: int
+
+
+class PCMReport(Value):
+    """What became of a program's samples: how many were played and thrown away so far, and what was heard (int16)."""
+
+    pcm: int
+    played: int
+    flushed: int
+    heard: bytes | None
+
+
+class PCMTicked(Event):
+    """The news of one tick for all programs that write or hear samples of a mixer."""
+
+    reports: tuple[PCMReport, ...]
 
 
 class RecordingFailed(Event):

@@ -8,11 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .commands import DEVICE_SLOT, DeviceFailed, Event, PlaybackEnded, PlayFile, RecordFile, TonesEnded
+from .commands import (
+    DEVICE_SLOT,
+    DeviceFailed,
+    Event,
+    OpenPCM,
+    PCMTicked,
+    PlaybackEnded,
+    PlayFile,
+    RecordFile,
+    TonesEnded,
+)
 from .devices import SoundDevices
 from .errors import DeviceError, SlotError
 from .files import FileWorker, Player, Recorder
 from .mixer import Mixer
+from .pcm import PCMSlot
 from .tones import ToneSource
 
 
@@ -29,6 +40,12 @@ class ActiveRecorder:
     sink: Recorder
 
 
+@dataclass(slots=True)
+class ActivePCM:
+    slot: int
+    samples: PCMSlot
+
+
 class Desk:
     """One mixer and what runs at its tick; `emit` takes the events."""
 
@@ -38,6 +55,7 @@ class Desk:
         self.device_request = 0  # which SetDevices was the last one
         self.players: dict[int, ActivePlayer] = {}
         self.recorders: dict[int, ActiveRecorder] = {}
+        self.pcm: dict[int, ActivePCM] = {}
         self.stream_count = 0
         self._tones: dict[int, ToneSource] = {}
         self._emit = emit
@@ -50,6 +68,7 @@ class Desk:
             or self.players
             or self.recorders
             or any(source.busy for source in self._tones.values())
+            or any(active.samples.busy for active in self.pcm.values())
             or (self.devices.is_open and self.mixer.device_takes_part)
         )
 
@@ -109,6 +128,17 @@ class Desk:
         self.mixer.remove_slot(active.command.slot)
         return active.sink
 
+    # --- samples of the program
+
+    def add_pcm(self, command: OpenPCM) -> None:
+        """Let the program write and hear. Raises CommandError and SlotError."""
+        samples = PCMSlot(command.pcm, command.sample_rate, self.mixer.sample_rate, command.capture)
+        self.mixer.add_slot(command.slot)
+        self.pcm[command.pcm] = ActivePCM(command.slot, samples)
+
+    def remove_pcm(self, id: int) -> None:
+        self.mixer.remove_slot(self.pcm.pop(id).slot)
+
     # --- the tick
 
     def tick(self, now: float) -> None:
@@ -118,6 +148,8 @@ class Desk:
         for player in self.players.values():
             if player.is_open:
                 player.source.fill(mixer.sources[player.command.slot])
+        for active in self.pcm.values():
+            active.samples.fill(mixer.sources[active.slot])
         playing = [slot for slot, source in self._tones.items() if source.busy]
         for slot in playing:
             self._tones[slot].fill(mixer.sources[slot])
@@ -125,7 +157,15 @@ class Desk:
         self.devices.write(mixer.sinks[DEVICE_SLOT])
         for recorder in self.recorders.values():
             recorder.sink.push(mixer.sinks[recorder.command.slot])
+        if self.pcm:
+            self._report_pcm()
         self._end_what_ended(playing, now)
+
+    def _report_pcm(self) -> None:
+        reports = [active.samples.report(self.mixer.sinks[active.slot]) for active in self.pcm.values()]
+        news = tuple(report for report in reports if report is not None)
+        if news:
+            self._emit(PCMTicked(news))
 
     def _end_what_ended(self, playing: list[int], now: float) -> None:
         for slot in playing:

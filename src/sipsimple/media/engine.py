@@ -19,6 +19,7 @@ from .devices import SoundDevices, list_devices
 from .errors import CommandError, DeviceError, MediaError, UnknownObject
 from .files import FileWorker, Recorder
 from .mixer import Mixer
+from .pcm import PCMSlot
 from .stream_slots import StreamSlots
 from .values import replace
 
@@ -288,6 +289,24 @@ class Engine:
 
         recorder.close(lambda recording, error: self._later(lambda: done(recording, error)))
 
+    # --- samples of the program
+
+    def _open_pcm(self, command: c.OpenPCM) -> None:
+        if any(command.pcm in desk.pcm for desk in self._desks.values()):
+            raise CommandError(f"samples {command.pcm} are open: choose another identifier")
+        self.desk(command.mixer).add_pcm(command)
+
+    def _pcm(self, pcm: int) -> PCMSlot:
+        for desk in self._desks.values():
+            if pcm in desk.pcm:
+                return desk.pcm[pcm].samples
+        raise UnknownObject("samples", pcm)
+
+    def _close_pcm(self, command: c.ClosePCM) -> None:
+        for desk in self._desks.values():
+            if command.pcm in desk.pcm:
+                desk.remove_pcm(command.pcm)
+
 
 def _mixer(engine: Engine, command: Any) -> Mixer:
     return engine.desk(command.mixer).mixer
@@ -324,6 +343,10 @@ _HANDLERS: Final[dict[type[c.Command], Callable[[Engine, Any], object]]] = {
     c.StopFile: Engine._stop_file,
     c.RecordFile: Engine._record_file,
     c.StopRecording: Engine._stop_recording,
+    c.OpenPCM: Engine._open_pcm,
+    c.WritePCM: lambda engine, it: engine._pcm(it.pcm).write(it.samples),
+    c.FlushPCM: lambda engine, it: engine._pcm(it.pcm).flush(),
+    c.ClosePCM: Engine._close_pcm,
     c.EngineStatistics: lambda engine, it: {
         **engine.statistics,
         "mixers": engine.mixer_count,

@@ -4,6 +4,7 @@ from sipsimple.core.media.audio import AudioTransport
 from sipsimple.core.media.bridge import SlotBridge
 from sipsimple.core.media.client import MediaClient
 from sipsimple.core.media.mixer import AudioMixer
+from sipsimple.core.media.pcm import SampleSlot
 from sipsimple.core.media.ports import MixerPort, RecordingWaveFile, ToneGenerator, WaveFile
 from sipsimple.core.media.rtp import RTPTransport
 
@@ -14,6 +15,7 @@ __all__ = [
     "MixerPort",
     "RTPTransport",
     "RecordingWaveFile",
+    "SampleSlot",
     "SlotBridge",
     "ToneGenerator",
     "WaveFile",

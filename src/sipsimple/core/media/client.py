@@ -19,7 +19,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
-from sipsimple.loop import bound_loop, run_in_loop
+from sipsimple.loop import bound_loop, run_in_loop, running_bound_loop
 from sipsimple.media import commands
 from sipsimple.media.errors import (
     CommandError,
@@ -50,6 +50,7 @@ class Host(Protocol):
     """What runs the media engine: a thread or a process."""
 
     on_event: Callable[[Any], None] | None
+    schedule: Callable[[], object]
 
     @property
     def running(self) -> bool: ...
@@ -57,6 +58,7 @@ class Host(Protocol):
     def stop(self) -> None: ...
     def post(self, command: commands.Command) -> None: ...
     def request(self, command: commands.Command) -> Future[Any]: ...
+    def flush(self) -> None: ...
 
 
 class Listener(Protocol):
@@ -99,6 +101,7 @@ class MediaClient(metaclass=Singleton):
         self._ids = itertools.count(1)
         self._listeners: weakref.WeakValueDictionary[Hashable, Listener] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
+        self._flushing_loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def running(self) -> bool:
@@ -126,6 +129,7 @@ class MediaClient(metaclass=Singleton):
                 return
             host = type(self).host_factory()
             host.on_event = self._on_event
+            host.schedule = self._schedule_flush
             try:
                 host.start()
             except (MediaError, OSError) as error:
@@ -189,6 +193,7 @@ class MediaClient(metaclass=Singleton):
 
     def result(self, future: Future[Any], timeout: float = REQUEST_TIMEOUT) -> Any:
         """Block for the reply of a request; raises SIPCoreError."""
+        self._flush()
         try:
             return future.result(timeout)
         except MediaError as error:
@@ -217,6 +222,21 @@ class MediaClient(metaclass=Singleton):
 
         future.add_done_callback(settled)
 
+    def _schedule_flush(self) -> None:
+        """Have the commands of one turn of the loop go out together; those of other threads go at once."""
+        loop = running_bound_loop()
+        if loop is None:
+            self._flush()
+        elif loop is not self._flushing_loop:
+            self._flushing_loop = loop
+            loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing_loop = None
+        host = self._host
+        if host is not None:
+            host.flush()
+
     def _running_host(self) -> Host:
         host = self._host
         if host is None:
@@ -242,10 +262,16 @@ class MediaClient(metaclass=Singleton):
                 self.on_died(event.reason)
         elif isinstance(event, commands.CommandFailed):
             log.warning("the media engine refused %r: %s", event.command, event.error)
+        elif isinstance(event, commands.PCMTicked):
+            for report in event.reports:
+                self._tell(report.pcm, report)
         else:
-            listener = self._listeners.get(_key(event))
-            if listener is not None:
-                listener.handle_media_event(event)
+            self._tell(_key(event), event)
+
+    def _tell(self, key: Hashable, event: Any) -> None:
+        listener = self._listeners.get(key)
+        if listener is not None:
+            listener.handle_media_event(event)
 
 
 def translate(error: BaseException) -> SIPCoreError:
