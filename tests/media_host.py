@@ -41,6 +41,9 @@ class FakeHost:
             raise EngineStopped
         self.commands.append(command)
 
+    def flush(self) -> None:
+        """Every command is obeyed at once."""
+
     def request(self, command: commands.Command) -> Future[Any]:
         self.post(command)
         future: Future[Any] = Future()

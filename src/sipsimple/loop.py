@@ -204,6 +204,15 @@ def in_loop_thread() -> bool:
     return _Bound.thread is threading.current_thread()
 
 
+def running_bound_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop of the middleware when this code runs in it, else None."""
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    return running if running is _Bound.loop else None
+
+
 def run_in_loop(function: Callable[..., object], *args: Any) -> None:
     """Call the function in the loop thread: now when this is the loop thread, else as soon as the loop comes to it."""
     loop = bound_loop()

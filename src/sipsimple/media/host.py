@@ -1,7 +1,8 @@
 """How the media engine is reached: commands in, replies as futures, events in a thread of their own.
 
 What runs the engine is a thread of this process (`ThreadHost`) or a process of its own (`process.ProcessHost`); both
-have one face. Events are delivered by a thread of their own, so that no observer however slow can delay a tick.
+have one face. Commands go out in batches, because waking the engine costs more than most commands. Events are
+delivered by a thread of their own, so that no observer however slow can delay a tick.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final
@@ -32,6 +34,12 @@ class Host(ABC):
 
     def __init__(self) -> None:
         self.on_event: Callable[[Event], None] | None = None
+        self.schedule: Callable[[], object] = self.flush
+        """Called in the thread that has a command, to have `flush` called soon; by default it is called at once."""
+        self._waiting: deque[Command] = deque()
+        self._is_flushing = False
+        # Reentrant: the garbage collector may post a command while this thread writes others.
+        self._flush_lock = threading.RLock()
         self._ids = itertools.count(1)
         self._futures: dict[int, Future[Any]] = {}
         self._lock = threading.Lock()
@@ -61,6 +69,7 @@ class Host(ABC):
         if not first or not self._deliverer.ident:
             return
         limit = time.monotonic() + STOP_TIMEOUT
+        self.flush()
         self._end()
         self._join(self._deliverer, limit)
         self._clean_up(limit)
@@ -76,8 +85,8 @@ class Host(ABC):
         """Start what runs the engine."""
 
     @abstractmethod
-    def _submit(self, command: Command) -> None:
-        """Hand a command to the engine; never blocks and takes no lock."""
+    def _submit(self, commands: list[Command]) -> None:
+        """Hand commands to the engine; never blocks, and is called by one thread at a time."""
 
     @abstractmethod
     def _next_event(self) -> Event | None:
@@ -93,12 +102,13 @@ class Host(ABC):
 
     # --- commands
 
-    # Neither of these takes a lock: the garbage collector may call `post` in the middle of the other, or of anything.
+    # The garbage collector may call `post` in the middle of anything, the others of these included.
 
     def post(self, command: Command) -> None:
         """Have the command obeyed; a failure is told by `CommandFailed`. Raises EngineStopped."""
         self._check_running()
-        self._submit(command)
+        self._waiting.append(command)
+        self.schedule()
 
     def request(self, command: Command) -> Future[Any]:
         """Have the command obeyed; the future gives its reply or raises its MediaError. Raises EngineStopped."""
@@ -108,10 +118,23 @@ class Host(ABC):
         future.set_running_or_notify_cancel()
         reply_to = next(self._ids)
         self._futures[reply_to] = future
-        self._submit(command.wanting(reply_to))
+        self._waiting.append(command.wanting(reply_to))
+        self.schedule()
         if not self._running:  # it ended meanwhile, perhaps before it could see this future
             self._end_request(reply_to)
         return future
+
+    def flush(self) -> None:
+        """Hand all waiting commands to the engine, in the order in which they came; for any thread."""
+        with self._flush_lock:
+            if self._is_flushing:
+                return  # the garbage collector came here; what it posted goes out with the rest
+            self._is_flushing = True
+            try:
+                while self._waiting:
+                    self._submit([self._waiting.popleft() for _ in range(len(self._waiting))])
+            finally:
+                self._is_flushing = False
 
     def _check_running(self) -> None:
         if not self._running or self._stopping:
@@ -178,8 +201,8 @@ class ThreadHost(Host):
         sys.setswitchinterval(min(self._switch_interval, SWITCH_INTERVAL))
         self._ticker.start()
 
-    def _submit(self, command: Command) -> None:
-        self._runner.put(command)
+    def _submit(self, commands: list[Command]) -> None:
+        self._runner.put(commands)
 
     def _next_event(self) -> Event | None:
         return self._runner.outbox.get()

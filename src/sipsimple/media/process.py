@@ -17,7 +17,7 @@ from typing import Final, cast
 
 from .commands import Command, EngineDied, Event, PlayFile, RecordFile
 from .host import Host
-from .pipe import BrokenMessage, packed, read_message, waiting, write
+from .pipe import BrokenMessage, packed, read_message, write
 from .values import replace
 
 END_TIMEOUT: Final = 1.0
@@ -25,6 +25,10 @@ END_TIMEOUT: Final = 1.0
 
 # Linear algebra with threads makes the products of a tick slower, and those threads spin.
 ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+# Writing to a pipe without waiting is not for Windows.
+WRITES_AT_ONCE: Final = os.name != "nt"
 
 
 class ProcessHost(Host):
@@ -39,6 +43,8 @@ class ProcessHost(Host):
         self._inbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="media-commands", daemon=True)
         self._is_over = False
+        # While the thread that may wait has something to write, everything goes by it.
+        self._is_behind = not WRITES_AT_ONCE
 
     @property
     def pid(self) -> int | None:
@@ -55,26 +61,40 @@ class ProcessHost(Host):
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, bufsize=0, env=environment)  # noqa: S603
         self._events = BufferedReader(cast("FileIO", self._process.stdout))
+        self._commands = cast("FileIO", self._process.stdin)
+        if WRITES_AT_ONCE:
+            os.set_blocking(self._commands.fileno(), False)
         self._writer.start()
 
-    def _submit(self, command: Command) -> None:
-        if isinstance(command, PlayFile | RecordFile):
-            # The directory of this process may change, that of the child does not.
-            command = replace(command, path=os.path.abspath(command.path))
-        self._inbox.put(packed(command))
+    def _submit(self, commands: list[Command]) -> None:
+        data = packed([_with_full_path(command) for command in commands])
+        if not self._is_behind:
+            try:
+                data = data[self._commands.write(data) or 0 :]
+            except OSError:  # it died, which whoever reads its events finds out
+                return
+        if data:
+            self._is_behind = True
+            self._inbox.put(data)
 
     def _write(self) -> None:
-        """Write the commands in a thread of their own: a pipe may be full."""
-        pipe = cast("FileIO", self._child.stdin)
-        with pipe:
+        """Write what the pipe had no room for, in a thread that may wait until it has."""
+        with self._commands:
             while (data := self._inbox.get()) is not None:
-                messages = waiting(self._inbox, data)
                 try:
-                    write(pipe, b"".join([message for message in messages if message is not None]))
-                except OSError:  # it died, which whoever reads its events finds out
+                    if WRITES_AT_ONCE:
+                        os.set_blocking(self._commands.fileno(), True)
+                    write(self._commands, data)
+                except OSError:  # it died
                     return
-                if messages[-1] is None:
-                    return
+                self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Leave the writing to whoever has a command, when nothing waits any more."""
+        with self._flush_lock:
+            if WRITES_AT_ONCE and self._inbox.empty():
+                os.set_blocking(self._commands.fileno(), False)
+                self._is_behind = False
 
     def _next_event(self) -> Event | None:
         if self._is_over:
@@ -92,7 +112,7 @@ class ProcessHost(Host):
         """See that the process ends after its last event, and tell how it did."""
         child = self._child
         self._is_over = True
-        self._inbox.put(None)
+        self._close_pipe()
         cast("BufferedReader", self._events).close()
         try:
             code = child.wait(END_TIMEOUT)
@@ -105,7 +125,12 @@ class ProcessHost(Host):
         return f"its process {child.pid} {ending}"
 
     def _end(self) -> None:
-        self._inbox.put(None)
+        self._close_pipe()
+
+    def _close_pipe(self) -> None:
+        with self._flush_lock:
+            self._is_behind = True
+            self._inbox.put(None)
 
     def _clean_up(self, limit: float) -> None:
         self._join(self._writer, limit)
@@ -119,3 +144,10 @@ class ProcessHost(Host):
         if self._process is None:
             raise RuntimeError("the host was not started")
         return self._process
+
+
+def _with_full_path(command: Command) -> Command:
+    """The directory of this process may change, that of the child does not."""
+    if isinstance(command, PlayFile | RecordFile):
+        return replace(command, path=os.path.abspath(command.path))
+    return command

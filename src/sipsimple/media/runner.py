@@ -36,9 +36,9 @@ class Pacer:
         self.late_max = 0.0
         self._due = 0.0
 
-    def begin(self, now: float) -> None:
-        """Tick at once; after a time without ticks."""
-        self.next = self._due = now
+    def begin(self, first: float) -> None:
+        """Tick at this time; after a time without ticks."""
+        self.next = self._due = first
 
     def ticked(self, now: float) -> None:
         """Plan the next tick after one that began at `now`."""
@@ -66,14 +66,14 @@ class Runner:
     def __init__(self, *, audio_backend: str | None = None) -> None:
         """`audio_backend` is one of miniaudio's names, such as `NULL`; None lets it choose."""
         self._audio_backend = audio_backend
-        self._inbox: queue.SimpleQueue[Command | _Signal] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[list[Command] | _Signal] = queue.SimpleQueue()
         self.outbox: Final[queue.SimpleQueue[Event | None]] = queue.SimpleQueue()
         """What the engine tells; None is the end."""
         self._dropped_events = 0
 
-    def put(self, command: Command) -> None:
-        """Have the command obeyed after those before it."""
-        self._inbox.put(command)
+    def put(self, commands: list[Command]) -> None:
+        """Have the commands obeyed, in their order, after those before them."""
+        self._inbox.put(commands)
 
     def stop(self) -> None:
         """Have `run` return after the commands so far."""
@@ -112,10 +112,12 @@ class Runner:
             if item is _Signal.WAKE:
                 engine.settle()
             elif item is not None:
-                engine.handle(item, time.monotonic())
+                for command in item:
+                    engine.handle(command, time.monotonic())
             was_ticking, ticking = ticking, engine.busy
             if ticking and not was_ticking:
-                pacer.begin(time.monotonic())
+                # There is no frame to send before; a call that is over by then costs no tick.
+                pacer.begin(time.monotonic() + TICK)
             if ticking and (now := time.monotonic()) >= pacer.next:
                 engine.tick(now)
                 pacer.ticked(now)
@@ -124,8 +126,8 @@ class Runner:
                     pacer.make_room(ended)
                 self._measure(engine, pacer, ended - now)
 
-    def _next_item(self, timeout: float | None) -> Command | _Signal | None:
-        """Wait for a command or a signal; None when the time has come to tick."""
+    def _next_item(self, timeout: float | None) -> list[Command] | _Signal | None:
+        """Wait for commands or a signal; None when the time has come to tick."""
         try:
             if timeout is not None and timeout <= 0:
                 return self._inbox.get_nowait()

@@ -100,6 +100,19 @@ class TestPacer:
         assert MAX_CATCH_UP < 1
 
 
+def test_commands_of_one_turn_go_out_together_and_in_order(host):
+    turns = []
+    host.schedule = lambda: turns.append(len(host._waiting))
+    host.post(c.CreateMixer(1, RATE))
+    host.post(c.AddPort(1, 5))
+    reply = host.request(c.AddPort(1, 5))
+    assert turns == [1, 2, 3]
+    assert not reply.done()
+    host.flush()
+    with pytest.raises(errors.SlotError):
+        reply.result(LIMIT)
+
+
 def test_a_request_gives_the_reply_or_raises_the_error(host):
     assert ask(host, c.CreateMixer(1, RATE)) is None
     with pytest.raises(errors.CommandError, match="exists"):

@@ -109,6 +109,23 @@ def test_a_process_that_hangs_is_ended_within_the_bound(host, monkeypatch):
     assert host.events == []
 
 
+def test_commands_that_the_pipe_has_no_room_for_wait_in_order(host):
+    host.request(c.CreateMixer(1, 8000)).result(LIMIT)
+    os.kill(host.pid, signal.SIGSTOP)
+    try:
+        for _ in range(3000):
+            host.post(c.Connect(1, 0, 0))
+            host.post(c.Disconnect(1, 0, 0))
+        last = host.request(c.DestroyMixer(1))
+        assert host._is_behind
+    finally:
+        os.kill(host.pid, signal.SIGCONT)
+    assert last.result(LIMIT) is None
+    host.request(c.CreateMixer(1, 8000)).result(LIMIT)
+    assert host.events == []
+    assert not host._is_behind
+
+
 def test_bytes_that_are_no_command_end_the_engine(host):
     host._inbox.put(b"\xff" * 8)
     assert host.died.wait(LIMIT)

@@ -46,7 +46,7 @@ def test_commands_are_obeyed_in_time_although_each_tick_is_late(monkeypatch: Any
     monkeypatch.setattr(engine, "Engine", SlowEngine)
     runner = Runner()
     for number in range(COMMANDS):
-        runner.put(commands.StopStream(number))
+        runner.put([commands.StopStream(number)])
     thread = threading.Thread(target=runner.run)
     thread.start()
     while not hasattr(SlowEngine, "last"):
