@@ -43,6 +43,11 @@ class Coverage:
         index = bisect_right(self._starts, start) - 1
         return index >= 0 and self._ends[index] >= end
 
+    def end_of(self, start: int) -> int:
+        """Where the stretch that holds `start` ends; `start` itself when it was not added."""
+        index = bisect_right(self._starts, start) - 1
+        return max(start, self._ends[index]) if index >= 0 else start
+
     @property
     def count(self) -> int:
         """How many positions were added."""
