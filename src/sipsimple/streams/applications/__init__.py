@@ -1,0 +1,1 @@
+"""What travels in the messages of streams, as objects for applications."""
