@@ -105,5 +105,6 @@ def _tones(rate: int) -> npt.NDArray[np.complex128]:
     size = rate // WINDOWS_PER_SECOND
     times = np.arange(size) / rate
     frequencies = np.outer(DETUNINGS, LOW + HIGH).reshape(-1, 1)
-    tones: npt.NDArray[np.complex128] = np.exp(-2j * np.pi * frequencies * times) * 2 / size
+    angles = 2 * np.pi * frequencies * times
+    tones: npt.NDArray[np.complex128] = (np.cos(angles) - 1j * np.sin(angles)).astype(np.complex128) * (2 / size)
     return tones
