@@ -64,7 +64,7 @@ class Handshake:
 
     def receive(self, datagram: bytes) -> list[bytes]:
         """Take a datagram in; returns the datagrams to send."""
-        if self.failure is not None:
+        if self.failure is not None or not datagram:
             return []
         self._connection.bio_write(datagram)
         return self._advance()
