@@ -169,7 +169,8 @@ class Shield:
             self._next_wake = now + MIN_WAKE
             for row, secret in list(self._secrets.items()):
                 for control, component in list(secret.components.items()):
-                    if not component.handshake.done:
+                    # A failure of one ends both.
+                    if secret.components and not component.handshake.done:
                         _send(component, component.handshake.wake(now))
                         self._judge(row, control, secret, component, component.remote, now)
 
