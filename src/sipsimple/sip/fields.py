@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from sipsimple.sip.errors import MalformedMessage
 from sipsimple.sip.header_list import Headers
@@ -15,10 +15,12 @@ from sipsimple.sip.lexer import LWS, MAX_INTEGER, check_token, parse_integer, pa
 
 __all__ = [
     "MAX_LIST_ELEMENTS",
+    "MAX_REMEMBERED_LENGTH",
+    "AllOf",
+    "AtMostOne",
+    "FirstOf",
+    "One",
     "Parsed",
-    "all_of",
-    "at_most_one",
-    "one",
     "parse_call_id",
     "parse_content_length",
     "parse_content_type",
@@ -37,18 +39,12 @@ MAX_REMEMBERED: Final = 1024
 MAX_REMEMBERED_LENGTH: Final = 256
 
 T = TypeVar("T")
-Reader = Callable[[Headers, str], T]
-"""Takes the headers of a message, and the canonical name of the one to read."""
+V = TypeVar("V")
 
 
 def remembered(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """Parse each short value once: all messages of a dialog hold the same few, and what comes out is frozen."""
-    known = lru_cache(maxsize=MAX_REMEMBERED)(parse)
-
-    def look_up(value: str) -> T:
-        return known(value) if len(value) <= MAX_REMEMBERED_LENGTH else parse(value)
-
-    return look_up
+    """Parse each value once: all messages of a dialog hold the same few, and what comes out is frozen."""
+    return lru_cache(maxsize=MAX_REMEMBERED)(parse)
 
 
 class HasHeaders(Protocol):
@@ -57,57 +53,79 @@ class HasHeaders(Protocol):
     headers: Headers
 
 
-class Parsed(Generic[T]):
-    """An attribute that parses its header on first use and keeps the result until the headers change."""
+class Parsed(Generic[V, T]):
+    """An attribute that parses its header on first use.
 
-    def __init__(self, name: str, read: Reader[T]) -> None:
-        self.name = name
-        self.read = read
+    The result goes into the cache of the headers, which is the `__dict__` of the message: Python finds it there by
+    itself from then on, until the headers change. Nothing is to be assigned to it: change the headers.
+    """
+
+    attribute: str
+
+    def __init__(self, header: str, parse: Callable[[str], V]) -> None:
+        """`parse` reads one value; when it is a `remembered` one, values that are too long for that go past it."""
+        self.header = header
+        self.parse = parse
+        self.parse_long = getattr(parse, "__wrapped__", parse)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.attribute = name
 
     def __get__(self, message: HasHeaders, owner: type) -> T:
-        headers, name = message.headers, self.name
-        if name in headers.cache:
-            known: T = headers.cache[name]
-            return known
-        value = headers.cache[name] = self.read(headers, name)
+        value = message.headers.cache[self.attribute] = self.read(message.headers)
         return value
 
-    def __set__(self, message: HasHeaders, value: T) -> None:
-        raise AttributeError(f"{self.name} is read from the headers: change message.headers instead")
+    def read(self, headers: Headers) -> T:
+        """Read the header; raises MalformedMessage."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how many there are of {self.header}")
+
+    def _parse_one(self, value: str) -> V:
+        return self.parse(value) if len(value) <= MAX_REMEMBERED_LENGTH else self.parse_long(value)
 
 
-def one(parse: Callable[[str], T]) -> Reader[T]:
-    """Read a header that must be there."""
+class One(Parsed[V, V]):
+    """A header that must be there."""
 
-    def read(headers: Headers, name: str) -> T:
-        value = headers.get(name)
+    def read(self, headers: Headers) -> V:
+        value = headers.get(self.header)
         if value is None:
-            raise MalformedMessage(f"there is no {name}")
-        return parse(value)
-
-    return read
+            raise MalformedMessage(f"there is no {self.header}")
+        return self._parse_one(value)
 
 
-def at_most_one(parse: Callable[[str], T]) -> Reader[T | None]:
-    """Read a header that may be absent."""
+class AtMostOne(Parsed[V, V | None]):
+    """A header that may be absent."""
 
-    def read(headers: Headers, name: str) -> T | None:
-        value = headers.get(name)
-        return None if value is None else parse(value)
-
-    return read
+    def read(self, headers: Headers) -> V | None:
+        value = headers.get(self.header)
+        return None if value is None else self._parse_one(value)
 
 
-def all_of(parse: Callable[[str], T]) -> Reader[list[T]]:
-    """Read a header that may hold a list, over any number of lines."""
+class AllOf(Parsed[V, list[V]]):
+    """A header that may hold a list, over any number of lines."""
 
-    def read(headers: Headers, name: str) -> list[T]:
-        elements = [element for value in headers.get_all(name) for element in split_list(value)]
+    def read(self, headers: Headers) -> list[V]:
+        elements = [element for value in headers.get_all(self.header) for element in split_list(value)]
         if len(elements) > MAX_LIST_ELEMENTS:
-            raise MalformedMessage(f"there are more than {MAX_LIST_ELEMENTS} values of {name}", status=513)
-        return [parse(element) for element in elements]
+            raise MalformedMessage(f"there are more than {MAX_LIST_ELEMENTS} values of {self.header}", status=513)
+        return [self._parse_one(element) for element in elements]
 
-    return read
+
+class FirstOf(Parsed[V, V]):
+    """The first of a list, which must not be empty."""
+
+    def __init__(self, values: AllOf[V]) -> None:
+        super().__init__(values.header, values.parse)
+        self._values = values
+
+    def read(self, headers: Headers) -> V:
+        held = headers.cache
+        if self._values.attribute not in held:
+            held[self._values.attribute] = self._values.read(headers)
+        if not held[self._values.attribute]:
+            raise MalformedMessage(f"there is no {self.header}")
+        first: V = held[self._values.attribute][0]
+        return first
 
 
 def parse_call_id(value: str) -> str:

@@ -17,8 +17,8 @@ equal when their fields do; only frozen members have a hash.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Final, Generic, Self, SupportsIndex, TypeVar, cast, overload
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Final, NoReturn, Self, SupportsIndex, TypeVar, cast, overload
 
 __all__ = [
     "EMPTY",
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 K = TypeVar("K")
-V_co = TypeVar("V_co", covariant=True)
+V = TypeVar("V")
 F = TypeVar("F", bound="Frozen")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -47,56 +47,34 @@ Rule = Callable[[str, Any, bool], Any]
 """Takes a field's name, the value given for it and whether the owner is frozen; returns the value to hold."""
 
 
-class frozendict(Mapping[K, V_co], Generic[K, V_co]):
-    """A mapping that cannot be changed; equal to any mapping with the same content."""
+class frozendict(dict[K, V]):
+    """A dictionary that cannot be changed, and so has a hash; equal to any dictionary with the same content."""
 
-    __slots__ = ("_data", "_hash")
+    __slots__ = ("_hash",)
 
-    _data: dict[K, V_co]
     _hash: int
 
-    def __init__(self, *args: Any, **items: Any) -> None:
-        self._data = dict(*args, **items)
-
-    @classmethod
-    def wrap(cls, data: dict[K, V_co]) -> frozendict[K, V_co]:
-        """Freeze a dictionary that nobody else holds, without copying it."""
-        self = object.__new__(cls)
-        self._data = data
-        return self
-
-    def __getitem__(self, key: K) -> V_co:
-        return self._data[key]
-
-    def __iter__(self) -> Iterator[K]:
-        return iter(self._data)
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._data
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, frozendict):
-            return self._data == other._data
-        if isinstance(other, Mapping):
-            return self._data == other
-        return NotImplemented
-
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]  # what can be changed has none
         try:
             return self._hash
         except AttributeError:
-            self._hash = hash(frozenset(self._data.items()))
+            self._hash = hash(frozenset(self.items()))
             return self._hash
 
     def __repr__(self) -> str:
-        return f"frozendict({self._data!r})"
+        return f"frozendict({dict.__repr__(self)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
 
     def copy(self) -> Self:
         """Return the mapping itself, which nobody can change."""
         return self
+
+    def _refuse(self, *args: Any, **items: Any) -> NoReturn:
+        raise TypeError("a frozendict cannot be changed: build a new one")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
 
 
 class frozenlist(tuple[T_co, ...]):
@@ -308,7 +286,7 @@ def mapping(name: str, value: Any, frozen: bool) -> Mapping[str, Any]:
         if isinstance(value, frozendict):
             return value
         raise TypeError(f"{name} must be a frozendict here, not {type(value).__name__}")
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not isinstance(value, frozendict):
         return value
     if isinstance(value, Mapping):
         return dict(value)
@@ -336,6 +314,8 @@ def freeze(value: Any) -> Any:
         return value
     if isinstance(value, Twin):
         return value.frozen_type.new(value)
+    if isinstance(value, frozendict):
+        return value
     if isinstance(value, dict):
         return frozendict({key: freeze(item) for key, item in value.items()})
     if isinstance(value, list):
@@ -349,7 +329,7 @@ def thaw(value: Any) -> Any:
         return value
     if isinstance(value, Twin):
         return value.normal_type.new(value)
-    if isinstance(value, (dict, frozendict)):
+    if isinstance(value, dict):
         return {key: thaw(item) for key, item in value.items()}
     if isinstance(value, (list, frozenlist)):
         return [thaw(item) for item in value]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from sipsimple.sip.headers import BaseHeader
@@ -65,48 +65,64 @@ class Headers:
     `cache` holds what `Message` has parsed; every change empties it.
     """
 
-    __slots__ = ("_items", "cache")
+    __slots__ = ("_first", "_items", "cache")
 
     def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
         self._items: list[tuple[str, str]] = []
+        self._first: dict[str, str] | None = None
         self.cache: dict[str, Any] = {}
-        for name, value in items:
-            self.add(name, value)
+        self.extend(items)
 
     @classmethod
     def wrap(cls, items: list[tuple[str, str]]) -> Headers:
         """Take over a list whose names are canonical already, without copying it."""
         self = object.__new__(cls)
         self._items = items
+        self._first = None
         self.cache = {}
         return self
 
+    @property
+    def first(self) -> Mapping[str, str]:
+        """The first raw value of each name, which is the canonical one where there is such."""
+        index = self._first
+        if index is None:
+            index = self._first = dict(reversed(self._items))
+        return index
+
     def get(self, name: str) -> str | None:
         """Return the first raw value, or `None`."""
-        key = CANONICAL.get(name)
-        if key is None:
-            values = self.get_all(name)
-            return values[0] if values else None
-        for held, value in self._items:
-            if held == key:
-                return value
-        return None
+        first = self.first if self._first is None else self._first
+        value = first.get(name)
+        if value is not None:
+            return value
+        key = CANONICAL.get(name) or CANONICAL.get(name.lower())
+        if key is not None:
+            return first.get(key)
+        values = self.get_all(name)
+        return values[0] if values else None
 
     def get_all(self, name: str) -> list[str]:
         """Return the raw values of all lines with this name; lists in commas are not split."""
         key = CANONICAL.get(name) or CANONICAL.get(name.lower())
-        if key is not None:
-            return [value for held, value in self._items if held == key]
-        key = name.lower()
-        return [value for held, value in self._items if held.lower() == key]
+        if key is None:
+            key = name.lower()
+            return [value for held, value in self._items if held.lower() == key]
+        if key not in self.first:
+            return []
+        return [value for held, value in self._items if held == key]
 
     def add(self, name: str, value: str) -> None:
         """Append a header."""
         if "\r" in value or "\n" in value:
             raise _many_lines(value)
         self._items.append((CANONICAL.get(name) or canonical_name(name), value))
-        if self.cache:
-            self.cache.clear()
+        self._changed()
+
+    def extend(self, items: Iterable[tuple[str, str]]) -> None:
+        """Append headers."""
+        self._items += [(CANONICAL.get(name) or canonical_name(name), _one_line(value)) for name, value in items]
+        self._changed()
 
     def add_header(self, header: BaseHeader) -> None:
         """Append a header value under its own name."""
@@ -115,7 +131,7 @@ class Headers:
     def insert(self, index: int, name: str, value: str) -> None:
         """Insert a header before the one at `index`."""
         self._items.insert(index, (canonical_name(name), _one_line(value)))
-        self.cache.clear()
+        self._changed()
 
     def set(self, name: str, value: str) -> None:
         """Put one header in the place of all that have this name; append it when there is none."""
@@ -130,13 +146,13 @@ class Headers:
     def replace_first(self, name: str, value: str) -> None:
         """Put another value in the place of the first header with this name, which must exist."""
         self._items[self._positions(name)[0]] = (canonical_name(name), _one_line(value))
-        self.cache.clear()
+        self._changed()
 
     def remove(self, name: str) -> None:
         """Take away every header with this name; there need not be any."""
         for position in reversed(self._positions(name)):
             del self._items[position]
-        self.cache.clear()
+        self._changed()
 
     def copy(self) -> Headers:
         """Return headers that may be changed without changing these."""
@@ -158,6 +174,11 @@ class Headers:
 
     def __repr__(self) -> str:
         return f"Headers({self._items!r})"
+
+    def _changed(self) -> None:
+        self._first = None
+        if self.cache:
+            self.cache.clear()
 
     def _positions(self, name: str) -> list[int]:
         key = CANONICAL.get(name)

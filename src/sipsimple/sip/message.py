@@ -11,10 +11,10 @@ from typing import Final
 
 from sipsimple.sip.errors import MalformedMessage
 from sipsimple.sip.fields import (
-    Parsed,
-    all_of,
-    at_most_one,
-    one,
+    AllOf,
+    AtMostOne,
+    FirstOf,
+    One,
     parse_call_id,
     parse_content_length,
     parse_content_type,
@@ -61,10 +61,11 @@ COPIED: Final = ("From", "To", "Call-ID", "CSeq")
 class Message:
     """What requests and responses have in common: headers and a body."""
 
-    __slots__ = ("body", "headers", "received_size", "version")
+    __slots__ = ("__dict__", "body", "headers", "received_size", "version")
 
     def __init__(self, headers: Headers, body: bytes = b"") -> None:
         self.headers = headers
+        self.__dict__ = headers.cache
         self.body = body
         self.version = SIP_VERSION
         self.received_size = 0
@@ -75,27 +76,21 @@ class Message:
         """The first line, without its line end."""
         raise NotImplementedError(f"{type(self).__name__} has no start line")
 
-    @property
-    def via(self) -> FrozenViaHeader:
-        """The topmost Via: the nearest hop."""
-        vias = self.vias
-        if not vias:
-            raise MalformedMessage("there is no Via")
-        return vias[0]
-
     # Each Via has a branch of its own, so that remembering them would push out what comes again.
-    vias = Parsed("Via", all_of(FrozenViaHeader.parse))
-    from_ = Parsed("From", one(remembered(FrozenFromHeader.parse)))
-    to = Parsed("To", one(remembered(FrozenToHeader.parse)))
-    call_id = Parsed("Call-ID", one(parse_call_id))
-    cseq = Parsed("CSeq", one(parse_cseq))
-    contacts = Parsed("Contact", all_of(remembered(FrozenContactHeader.parse)))
-    routes = Parsed("Route", all_of(remembered(FrozenRouteHeader.parse)))
-    record_routes = Parsed("Record-Route", all_of(remembered(FrozenRecordRouteHeader.parse)))
-    max_forwards = Parsed("Max-Forwards", at_most_one(parse_max_forwards))
-    expires = Parsed("Expires", at_most_one(parse_seconds))
-    content_type = Parsed("Content-Type", at_most_one(parse_content_type))
-    content_length = Parsed("Content-Length", at_most_one(parse_content_length))
+    vias = AllOf("Via", FrozenViaHeader.parse)
+    via = FirstOf(vias)
+    """The topmost Via: the nearest hop."""
+    from_ = One("From", remembered(FrozenFromHeader.parse))
+    to = One("To", remembered(FrozenToHeader.parse))
+    call_id = One("Call-ID", parse_call_id)
+    cseq = One("CSeq", remembered(parse_cseq))
+    contacts = AllOf("Contact", remembered(FrozenContactHeader.parse))
+    routes = AllOf("Route", remembered(FrozenRouteHeader.parse))
+    record_routes = AllOf("Record-Route", remembered(FrozenRecordRouteHeader.parse))
+    max_forwards = AtMostOne("Max-Forwards", remembered(parse_max_forwards))
+    expires = AtMostOne("Expires", remembered(parse_seconds))
+    content_type = AtMostOne("Content-Type", parse_content_type)
+    content_length = AtMostOne("Content-Length", remembered(parse_content_length))
 
     def replace_top_via(self, via: FrozenViaHeader) -> None:
         """Put another Via in the place of the topmost one, as `received` and `rport` ask for."""
@@ -150,21 +145,16 @@ class Request(Message):
 
         The tag is added when the request has none. Record-Route is copied into responses that make a dialog.
         """
-        first: dict[str, str] = {}
-        for name, value in self.headers:
-            if name in COPIED and name not in first:
-                first[name] = value
-        items = [("Via", via) for via in self.headers.get_all("Via")]
+        first = self.headers.first
+        items = [item for item in self.headers if item[0] == "Via"]
         items += [(name, first[name]) for name in COPIED if name in first]
-        headers = Headers.wrap(items)
         if to_tag is not None and code != 100 and "To" in first and not self._has_to_tag(first["To"]):
-            headers.replace_first("To", f"{first['To']};tag={to_tag}")
-        if 101 <= code <= 299:
-            for route in self.headers.get_all("Record-Route"):
-                headers.add("Record-Route", route)
-        if code == 100 and (timestamp := self.headers.get("Timestamp")) is not None:
-            headers.add("Timestamp", timestamp)
-        return Response(code, reason_of(code) if reason is None else reason, headers)
+            items[items.index(("To", first["To"]))] = ("To", f"{first['To']};tag={to_tag}")
+        if 101 <= code <= 299 and "Record-Route" in first:
+            items += [item for item in self.headers if item[0] == "Record-Route"]
+        if code == 100 and "Timestamp" in first:
+            items.append(("Timestamp", first["Timestamp"]))
+        return Response(code, reason_of(code) if reason is None else reason, Headers.wrap(items))
 
     def _has_to_tag(self, raw: str) -> bool:
         try:

@@ -209,8 +209,8 @@ def _parse(uri: str) -> dict[str, Any]:
         "password": password,
         "port": port,
         "secure": scheme == "sips",
-        "parameters": frozendict.wrap(_parse_parameters(parameter_text)) if semicolon else EMPTY,
-        "headers": frozendict.wrap(_parse_pairs(header_text, "&")) if question else EMPTY,
+        "parameters": frozendict(_parse_parameters(parameter_text)) if semicolon else EMPTY,
+        "headers": frozendict(_parse_pairs(header_text, "&")) if question else EMPTY,
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from sipsimple.sip.errors import MalformedMessage
+from sipsimple.sip.fields import MAX_REMEMBERED_LENGTH, AllOf, AtMostOne, One
 from sipsimple.sip.message import SIP_VERSION, Message, Request
 
 __all__ = ["validate"]
@@ -36,15 +37,9 @@ SINGLE: Final = frozenset(
 )
 """Headers whose grammar has no list: a second one leaves open which is meant."""
 
-OPTIONAL: Final = {
-    "Max-Forwards": "max_forwards",
-    "Expires": "expires",
-    "Content-Type": "content_type",
-    "Content-Length": "content_length",
-    "Route": "routes",
-    "Record-Route": "record_routes",
-}
-"""Headers that a message may have or not, and the attribute that reads each."""
+_ONCE: Final = {field.header: field for field in vars(Message).values() if isinstance(field, One | AtMostOne)}
+_LISTS: Final = {field.header: field.attribute for field in vars(Message).values() if isinstance(field, AllOf)}
+"""What reads each header that is relied on."""
 
 
 def validate(message: Message) -> None:
@@ -55,37 +50,41 @@ def validate(message: Message) -> None:
     """
     if message.version != SIP_VERSION:
         raise MalformedMessage(f"{message.version} is not spoken here", status=505)
-    present = _check_presence(message)
+    headers = message.headers
+    present = headers.first
+    if len(present) < len(headers):
+        _check_repeated(message)
+    for name in MANDATORY:
+        if name not in present:
+            raise MalformedMessage(f"there is no {name}")
+    _read(message)
     sequence_number, method = message.cseq
     if isinstance(message, Request):
         if method != message.method:
             raise MalformedMessage(f"CSeq {sequence_number} is for {method}, the request is {message.method}")
         if message.uri.headers:
             raise MalformedMessage("a Request-URI has no headers")
-    _touch(message, present)
     if "Content-Length" in present and (message.content_length or 0) > len(message.body):
         raise MalformedMessage(f"the body has {len(message.body)} bytes, not {message.content_length}")
 
 
-def _check_presence(message: Message) -> set[str]:
+def _check_repeated(message: Message) -> None:
     seen: set[str] = set()
     for name, _ in message.headers:
         if name in seen and name in SINGLE:
             raise MalformedMessage(f"there is more than one {name}")
         seen.add(name)
-    for name in MANDATORY:
-        if name not in seen:
-            raise MalformedMessage(f"there is no {name}")
-    return seen
 
 
-def _touch(message: Message, present: set[str]) -> None:
-    _ = message.via, message.from_, message.to, message.call_id
-    # Asking for what is not there costs a search through all headers, for every message.
-    for name, attribute in OPTIONAL.items():
-        if name in present:
-            getattr(message, attribute)
-    if "Contact" in present:
-        contacts = message.contacts
-        if len(contacts) > 1 and any(contact.uri is None for contact in contacts):
-            raise MalformedMessage("the wildcard contact stands alone")
+def _read(message: Message) -> None:
+    """Parse in one pass what the properties of the message would parse one by one."""
+    held = message.headers.cache
+    for name, value in message.headers:
+        field = _ONCE.get(name)
+        if field is not None:
+            parse = field.parse if len(value) <= MAX_REMEMBERED_LENGTH else field.parse_long
+            held[field.attribute] = parse(value)
+        elif name in _LISTS:
+            getattr(message, _LISTS[name])
+    if "contacts" in held and len(message.contacts) > 1 and any(contact.uri is None for contact in message.contacts):
+        raise MalformedMessage("the wildcard contact stands alone")

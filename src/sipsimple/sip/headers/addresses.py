@@ -70,7 +70,7 @@ class _AddressHeader(BaseHeader):
             {
                 "uri": parse_any_uri(uri),
                 "display_name": display_name,
-                "parameters": frozendict.wrap(parse_parameters(parameters)) if parameters else EMPTY,
+                "parameters": frozendict(parse_parameters(parameters)) if parameters else EMPTY,
             }
         )
 

@@ -146,7 +146,7 @@ class BaseRetryAfterHeader(BaseHeader):
         if tail:
             if not tail.startswith(";"):
                 raise MalformedMessage(f"not a Retry-After: {body[:60]!r}")
-            parameters = frozendict.wrap(parse_parameters(tail[1:]))
+            parameters = frozendict(parse_parameters(tail[1:]))
         number = parse_integer(seconds, "Retry-After")
         return cls._adopt({"seconds": number, "comment": comment, "parameters": parameters})
 
@@ -202,7 +202,7 @@ class FrozenWarningHeader(Frozen, BaseWarningHeader, normal=WarningHeader):
 def _split_word(body: str) -> tuple[str, frozendict[str, str | None]]:
     word, semicolon, parameters = body.partition(";")
     word = check_token(word.strip(LWS), "the value of a header")
-    return word, frozendict.wrap(parse_parameters(parameters)) if semicolon else EMPTY
+    return word, frozendict(parse_parameters(parameters)) if semicolon else EMPTY
 
 
 def _split_comment(body: str) -> tuple[str, str | None, str]:

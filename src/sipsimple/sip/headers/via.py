@@ -67,7 +67,7 @@ class BaseViaHeader(BaseHeader):
                 "transport": transport,
                 "host": host,
                 "port": port,
-                "parameters": frozendict.wrap(parse_parameters(parameters)) if semicolon else EMPTY,
+                "parameters": frozendict(parse_parameters(parameters)) if semicolon else EMPTY,
             }
         )
 

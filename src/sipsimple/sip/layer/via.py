@@ -54,7 +54,7 @@ def complete_via(request: Request, source: Destination) -> None:
     completed = FrozenViaHeader(via.transport, via.host, via.port, frozendict(parameters))
     request.replace_top_via(completed)
     # Replacing has emptied what was parsed; this one is needed again at once.
-    request.headers.cache["Via"] = [completed, *vias[1:]]
+    request.headers.cache["vias"] = [completed, *vias[1:]]
 
 
 def response_destination(request: Request, source: Destination) -> Destination:
