@@ -12,6 +12,7 @@ from sipsimple.configuration.datatypes import (
     SIPProxyAddress,
     SIPTransportList,
     SRTPEncryption,
+    SRTPKeying,
     STUNServerAddressList,
     XCAPRoot,
 )
@@ -40,6 +41,8 @@ class RTPSettings(SettingsGroup):
     # None: the list of SIPSimpleSettings.
     audio_codec_list = Setting(type=AudioCodecList, default=None, nillable=True)
     srtp_encryption = Setting(type=SRTPEncryption, default="optional")
+    # How keys are agreed on in what we offer; either is accepted from others.
+    srtp_keying = Setting(type=SRTPKeying, default="sdes")
     # Whether keys may go over signalling that others can read.
     use_srtp_without_tls = Setting(type=bool, default=False)
 

@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from sipsimple.cli.output import WRONG_USE, CommandError, clean, clean_lines, error_console
 from sipsimple.notification import IObserver, Notification, NotificationCenter
+from sipsimple.sip.sdp.crypto import hide_keys
 
 KINDS: Final = ("sip", "notifications")
 SIP_TRACE: Final = "SIPEngineSIPTrace"
@@ -53,7 +54,8 @@ def sip_text(data: Any) -> str:
     if not data.received:
         local, remote = remote, local
     head = f"{_clock(data.timestamp)} {local} {arrow} {remote} {clean(data.transport)}"
-    return f"{head}\n{clean_lines(data.data)}\n"
+    # What is printed is pasted into reports; the keys of a call are nobody's business.
+    return f"{head}\n{clean_lines(hide_keys(data.data))}\n"
 
 
 def notification_text(notification: Notification) -> str:

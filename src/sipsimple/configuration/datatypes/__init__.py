@@ -15,6 +15,7 @@ from sipsimple.configuration.datatypes.media import (
     AudioOutputDevice,
     SampleRate,
     SRTPEncryption,
+    SRTPKeying,
 )
 from sipsimple.configuration.datatypes.network import (
     DomainList,
@@ -57,6 +58,7 @@ __all__ = [
     "SIPTransport",
     "SIPTransportList",
     "SRTPEncryption",
+    "SRTPKeying",
     "STUNServerAddress",
     "STUNServerAddressList",
     "SampleRate",

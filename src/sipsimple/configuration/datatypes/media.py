@@ -47,3 +47,11 @@ class SRTPEncryption(Choice):
     __slots__ = ()
 
     values = ("disabled", "optional", "mandatory")
+
+
+class SRTPKeying(Choice):
+    """How the keys of encrypted media are agreed on: in the descriptions (RFC 4568), or by DTLS (RFC 5763)."""
+
+    __slots__ = ()
+
+    values = ("sdes", "dtls")

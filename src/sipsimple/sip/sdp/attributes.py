@@ -144,7 +144,9 @@ class FrozenSDPAttribute(Frozen, BaseSDPAttribute, normal=SDPAttribute):
     @classmethod
     def parse(cls, line: str) -> FrozenSDPAttribute:
         """Read what follows `a=`. Raises MalformedSDP."""
-        return _known_attribute(line) if len(line) <= MAX_REMEMBERED_LENGTH else _read_attribute(line)
+        # A key is told once, and is not kept longer than the call.
+        once = len(line) > MAX_REMEMBERED_LENGTH or line.startswith("crypto:")
+        return _read_attribute(line) if once else _known_attribute(line)
 
 
 def _read_attribute(line: str) -> FrozenSDPAttribute:

@@ -264,7 +264,9 @@ class FrozenSDPSession(Frozen, BaseSDPSession, normal=SDPSession):
         Raises MalformedSDP and nothing else, whatever the octets.
         """
         # Offers that only refresh a session, and descriptions that are passed on, come again as they were.
-        return _known_session(data) if len(data) <= MAX_REMEMBERED_SIZE else _read_session(data)
+        # Keys come once, and are not kept longer than the call.
+        once = len(data) > MAX_REMEMBERED_SIZE or b"\na=crypto:" in data
+        return _read_session(data) if once else _known_session(data)
 
 
 def _read_session(data: bytes) -> FrozenSDPSession:
