@@ -62,7 +62,11 @@ class Record:
 
     async def until(self, sender: object, name: str, count: int = 1) -> Any:
         """The data of the count-th notification of this name, waiting for it if need be."""
-        full = name if name.startswith(("SIP", "Media", "Audio")) else f"SIPSession{name}"
+        full = (
+            name
+            if name.startswith(("SIP", "Media", "Audio", "Chat", "FileTransfer", "DesktopSharing"))
+            else f"SIPSession{name}"
+        )
 
         def found() -> Any:
             matching = [n.data for n in self.all if n.sender is sender and n.name == full]

@@ -14,6 +14,7 @@ import secrets
 import shutil
 import stat
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -43,7 +44,9 @@ _RESERVE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW
 
 
 class FileTransferError(StreamError):
-    """A file cannot be transferred; the root of what is told as the reason."""
+    """A file cannot be transferred; the root of what is told as the reason. `comment` is what the remote is told."""
+
+    comment = "the file cannot be taken"
 
 
 class FileUnwritable(FileTransferError):
@@ -53,11 +56,14 @@ class FileUnwritable(FileTransferError):
 class FileMismatch(FileTransferError):
     """What has come is not the file that was announced."""
 
+    comment = "not the file that was announced"
+
 
 class IncomingFile:
     """One file on its way into `directory`, which is made if need be; made by `open`.
 
     `offset` is the number of bytes that were there already: the transfer goes on behind them, or `restart` drops them.
+    Size and hashes of the selector count as they were at `open`, its name as it is at `finish`.
     """
 
     def __init__(self, directory: str, selector: FileSelector, path: str, descriptor: int, offset: int) -> None:
@@ -68,10 +74,13 @@ class IncomingFile:
         self._selector = selector
         self._path = path
         self._descriptor = descriptor
-        self._hasher = Hasher(selector.hashes)
+        self._expected_size = selector.size
+        self._expected_hashes = selector.hashes
+        self._hasher = Hasher(self._expected_hashes)
         self._hashed = 0
         self._coverage = Coverage()
         self._coverage.add(0, offset)
+        self._lock = threading.RLock()  # whoever gives up a call does not wait for its thread
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str], selector: FileSelector) -> IncomingFile:
@@ -91,7 +100,7 @@ class IncomingFile:
 
     def _prepare(self) -> None:
         """Look at what is there, and whether the disk has room for the rest."""
-        size = self._selector.size
+        size = self._expected_size
         there = os.fstat(self._descriptor).st_size
         if size is None or there > size:
             os.ftruncate(self._descriptor, 0)
@@ -111,13 +120,14 @@ class IncomingFile:
     def write(self, blocks: Iterable[tuple[int, bytes]]) -> None:
         """Write blocks, each with its offset in the file; raises FileUnwritable, and FileMismatch beyond its size."""
         try:
-            for offset, block in blocks:
-                self._write(offset, block)
+            with self._lock:
+                for offset, block in blocks:
+                    self._write(offset, block)
         except OSError as error:
             raise FileUnwritable(f"cannot write the file: {error.strerror or error}") from error
 
     def _write(self, offset: int, block: bytes) -> None:
-        limit = self._selector.size
+        limit = self._expected_size
         if limit is not None and offset + len(block) > limit:
             raise FileMismatch(f"more than the {limit} bytes that were announced have come")
         self._read_up_to(offset)
@@ -152,24 +162,25 @@ class IncomingFile:
 
         Raises FileMismatch, and then nothing is kept, or FileUnwritable, and then everything is.
         """
-        try:
-            self._verify()
-            return self._place()
-        except FileMismatch:
-            self._drop()
-            raise
-        except OSError as error:
-            raise FileUnwritable(f"cannot store the file: {error.strerror or error}") from error
-        finally:
-            self.close()
+        with self._lock:
+            try:
+                self._verify()
+                return self._place()
+            except FileMismatch:
+                self._drop()
+                raise
+            except OSError as error:
+                raise FileUnwritable(f"cannot store the file: {error.strerror or error}") from error
+            finally:
+                self.close()
 
     def _verify(self) -> None:
         size = max(self.size, self.offset)
-        expected = size if self._selector.size is None else self._selector.size
+        expected = size if self._expected_size is None else self._expected_size
         if size != expected or not self.has(size):
             raise FileMismatch(f"the file has ended after {self._frontier()} bytes, {expected} were announced")
         self._read_up_to(size)
-        for algorithm, announced in self._selector.hashes.items():
+        for algorithm, announced in self._expected_hashes.items():
             if (computed := self._hasher.text(algorithm)) != announced:
                 raise FileMismatch(f"the hash of what has come is {computed}, announced was {announced}")
         os.ftruncate(self._descriptor, size)  # the part before may have been longer than what was used of it
@@ -180,15 +191,16 @@ class IncomingFile:
 
     def close(self) -> None:
         """Let go of the file; a part that can be continued stays. Idempotent."""
-        if self._descriptor < 0:
-            return
-        there = self._frontier()
-        if self._selector.hashes and self._selector.size is not None and there:
+        with self._lock:
+            if self._descriptor < 0:
+                return
+            there = self._frontier()
+            if not self._expected_hashes or self._expected_size is None or not there:
+                self._drop()
+                return
             with suppress(OSError):  # then what is behind a gap is found to be wrong by its hash
                 os.ftruncate(self._descriptor, there)
             self._release()
-        else:
-            self._drop()
 
     def _frontier(self) -> int:
         """How many bytes there are from the beginning without a gap."""
