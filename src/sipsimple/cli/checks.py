@@ -8,7 +8,7 @@ from pathlib import Path
 from sipsimple.cli.output import WRONG_USE, CommandError, clean
 from sipsimple.configuration.datatypes import AudioCodecList
 from sipsimple.media.errors import MediaError
-from sipsimple.media.stream import SUPPORTED_CODECS
+from sipsimple.media.libraries import available_codecs, why_missing
 from sipsimple.media.wave import WaveReader
 
 
@@ -18,11 +18,11 @@ def check_codecs(names: list[str]) -> None:
         AudioCodecList(names)
     except ValueError as error:
         raise CommandError(f"--codec: {error}", WRONG_USE) from error
-    missing = [name for name in names if name not in SUPPORTED_CODECS]
-    if missing:
-        raise CommandError(
-            f"--codec: {', '.join(missing)} cannot be used here; there are {', '.join(SUPPORTED_CODECS)}"
-        )
+    for name in names:
+        if reason := why_missing(name):
+            raise CommandError(
+                f"--codec: {name} cannot be used here, {reason}; there are {', '.join(available_codecs())}"
+            )
 
 
 def check_wave(path: Path) -> None:

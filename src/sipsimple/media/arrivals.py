@@ -1,8 +1,8 @@
 """What arrives on the sockets of all streams: told apart, counted, decoded and put where it waits to be played.
 
-RTP and RTCP are told apart by RFC 5761 4. Packets of an unknown payload type or from a stranger are refused, before
-they can change anything. The usual packet, audio that follows the one before it, is taken in at once while there are
-few; all else goes through the arrays in one batch.
+RTP and RTCP are told apart by RFC 5761 4. Comfort noise (RFC 3389) has its static payload type. Packets of an unknown
+payload type or from a stranger are refused, before they can change anything. The usual packet, audio that follows the
+one before it, is taken in at once while there are few; all else goes through the arrays in one batch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from .codecs import Codec
+from .codecs import BatchCodec, Codec, StreamCodec
 from .columns import FEW, cells, one_row
 from .dtmf import DigitReceiver, MalformedEvent, TelephoneEvent
 from .jitter import JitterBuffer
@@ -24,6 +24,7 @@ from .rtcp import MalformedRTCP, parse_compound
 from .sending import groups
 from .sources import Sources
 from .stream import StreamConfig
+from .waiting import WaitingLine
 
 COMFORT_NOISE_TYPE: Final = 13
 NO_TYPE: Final = 255
@@ -52,6 +53,8 @@ class Arrivals:
         self._codecs: Final[list[Codec]] = []
         self.buffers: Final[dict[int, JitterBuffer]] = {}
         """By sample rate."""
+        self.lines: Final[dict[int, WaitingLine]] = {}
+        """By sample rate."""
         self._payload_type: Final = np.full(capacity, NO_TYPE, np.uint8)
         self._event_type: Final = np.full(capacity, NO_TYPE, np.uint8)
         self._codec_index: Final = np.zeros(capacity, np.int64)
@@ -70,21 +73,31 @@ class Arrivals:
         """Set how the packets of a stream are understood from now on."""
         if codec not in self._codecs:
             self._codecs.append(codec)
-        self._payload_type[row] = config.payload_type
-        self._event_type[row] = NO_TYPE if config.telephone_event_type is None else config.telephone_event_type
+        self._payload_type[row] = _received(config.payload_type, config.receive_type)
+        self._event_type[row] = _received(config.telephone_event_type, config.telephone_event_receive_type)
         self._codec_index[row] = self._codecs.index(codec)
         self._receives[row] = config.receives
-        self._digits.setdefault(row, DigitReceiver(codec.clock_rate))
 
-    def prepare(self, row: int, sample_rate: int) -> None:
+    def prepare(self, row: int, codec: Codec) -> None:
         """Empty the jitter buffer of the stream; make it where this sample rate is new."""
-        if sample_rate not in self.buffers:
-            self.buffers[sample_rate] = JitterBuffer(self._capacity, sample_rate, few=self._few)
-        self.buffers[sample_rate].open(row)
+        rate = codec.sample_rate
+        if rate not in self.buffers:
+            self.buffers[rate] = JitterBuffer(self._capacity, rate, few=self._few)
+            self.lines[rate] = WaitingLine(self.buffers[rate])
+        self.buffers[rate].open(row, codec.clock_rate)
+        self._leave_lines(row)
+        if isinstance(codec, StreamCodec):
+            self.lines[rate].open(row, codec.decoder(row))
+        self._digits[row] = DigitReceiver(codec.clock_rate)
+
+    def _leave_lines(self, row: int) -> None:
+        for line in self.lines.values():
+            line.close(row)
 
     def close(self, row: int) -> None:
         """End a stream: no payload type is known any more."""
         self._receives[row] = False
+        self._leave_lines(row)
         del self._digits[row]
         self._payload_type[row] = self._event_type[row] = NO_TYPE
 
@@ -112,10 +125,12 @@ class Arrivals:
             return False
         if receives[row]:
             codec = self._codecs[codec_indices[row]]
-            payload = received.datagrams[index : index + 1, HEADER_SIZE:size]
-            samples = codec.decode(self._rows[row], payload)
-            buffer, scaled = self.buffers[codec.sample_rate], timestamp * (codec.sample_rate // codec.clock_rate)
-            if samples.shape[1] > buffer.max_packet_size or not buffer.append(row, scaled, samples[0]):
+            if isinstance(codec, StreamCodec):
+                self._queue(codec, row, timestamp, bytes(received.views[index][HEADER_SIZE:size]))
+                return True
+            samples = codec.decode(self._rows[row], received.datagrams[index : index + 1, HEADER_SIZE:size])
+            buffer = self.buffers[codec.sample_rate]
+            if samples.shape[1] > buffer.max_packet_size or not buffer.append(row, timestamp, samples[0]):
                 self._buffer(codec, self._rows[row], np.array([timestamp]), samples)
         return True
 
@@ -156,22 +171,45 @@ class Arrivals:
         )
         self._sources.last_arrival[rows] = now
         for row in rows[verdict.restarted].tolist():
-            self.buffers[self._codecs[self._codec_index[row]].sample_rate].restart(self._rows[row])
-            self._digits[row].restart()
+            self._restart(row)
         event = (
             ~audio & verdict.accepted & self._receives[rows] & (batch.payload_type[chosen] == self._event_type[rows])
         )
         for index in np.flatnonzero(event).tolist():
             self._take_event(int(rows[index]), int(timestamp[index]), datagrams[index, start[index] :][: length[index]])
-        played = audio & verdict.accepted & self._receives[rows] & (length > 0)
+        heard = verdict.accepted & self._receives[rows] & (length > 0)
+        noise = heard & ~audio & (batch.payload_type[chosen] == COMFORT_NOISE_TYPE)
+        for index in np.flatnonzero(noise).tolist():
+            self._buffer_of(int(rows[index])).announce_noise(int(rows[index]), int(datagrams[index, start[index]]))
+        played = audio & heard
         # Packets of one codec and one size are decoded together.
         shape = np.where(played, self._codec_index[rows] << 16 | length, -1)
         for value, selection in groups(shape):
             if value >= 0:
                 codec = self._codecs[value >> 16]
                 payloads = _payloads(datagrams[selection], start[selection], value & 0xFFFF)
-                samples = codec.decode(rows[selection], payloads)
-                self._buffer(codec, rows[selection], timestamp[selection], samples)
+                if isinstance(codec, StreamCodec):
+                    stamps = timestamp[selection].tolist()
+                    for row, stamp, payload in zip(rows[selection].tolist(), stamps, payloads, strict=True):
+                        self._queue(codec, row, stamp, payload.tobytes())
+                else:
+                    samples = codec.decode(rows[selection], payloads)
+                    self._buffer(codec, rows[selection], timestamp[selection], samples)
+
+    def _restart(self, row: int) -> None:
+        """Another source speaks in this row."""
+        codec = self._codecs[self._codec_index[row]]
+        self.buffers[codec.sample_rate].restart(self._rows[row])
+        if isinstance(codec, StreamCodec):
+            self.lines[codec.sample_rate].restart(row)
+        self._digits[row].restart()
+
+    def _queue(self, codec: StreamCodec, row: int, timestamp: int, payload: bytes) -> None:
+        if not self.lines[codec.sample_rate].take(row, self._rows[row], timestamp, payload):
+            self._reception.discarded[row] += 1
+
+    def _buffer_of(self, row: int) -> JitterBuffer:
+        return self.buffers[self._codecs[self._codec_index[row]].sample_rate]
 
     def _take_event(self, row: int, timestamp: int, payload: ByteArray) -> None:
         try:
@@ -183,10 +221,9 @@ class Arrivals:
         if digit is not None:
             self.digits.append((row, digit))
 
-    def _buffer(self, codec: Codec, rows: IntArray, timestamp: IntArray, samples: SampleArray) -> None:
+    def _buffer(self, codec: BatchCodec, rows: IntArray, timestamp: IntArray, samples: SampleArray) -> None:
         buffer = self.buffers[codec.sample_rate]
-        scaled = timestamp * (codec.sample_rate // codec.clock_rate)
-        heard = buffer.write(rows, scaled, samples[:, : buffer.max_packet_size])
+        heard = buffer.write(rows, timestamp, samples[:, : buffer.max_packet_size])
         if not heard.all():
             self._reception.discarded[rows[~heard]] += 1
 
@@ -198,6 +235,13 @@ class Arrivals:
             return
         if self._reporter.hear(row, packets, now):
             self.goodbyes.append(row)
+
+
+def _received(number: int | None, own: int | None) -> int:
+    """Choose the payload type that the remote uses: the one that we gave, by default the one it gave."""
+    if number is None:
+        return NO_TYPE
+    return number if own is None else own
 
 
 def _payloads(datagrams: ByteArray, start: IntArray, length: int) -> ByteArray:

@@ -5,30 +5,34 @@ frames of 20 ms without a notion of packets: what has not arrived when it is due
 follows the clock, never the packets; the only thing that adapts is where playout reads.
 
 The measure is the *lead*: how far ahead of the read position a packet begins when it arrives. A lead under zero is too
-late. The least lead of a window is what could be taken away without harm. Hence the rules, in frames of 20 ms:
+late. The least lead of a window is what could be taken away without harm. Hence the rules:
 
 * a new source is read one frame behind its first packet;
-* a packet too late moves reading back one frame at once, which makes the delay larger by that much;
-* a least lead of two frames or more over a window moves reading forward one frame, or by all that is too much when that
-  is far. This also absorbs a sender whose clock is fast;
-* nearly all leads of a window under half a frame move it back, as with a sender whose clock is slow. That a packet just
-  misses its tick now and then harms nothing, and is no reason for a hole;
+* a packet too late moves reading back at once, so that it is heard, and the delay is larger by that much. What only
+  was overtaken by others moves it by a frame at most;
+* a least lead of two frames or more over a window shortens what is played next, until one frame of it is left. This
+  also absorbs a sender whose clock is fast;
+* nearly all leads of a window under half a frame lengthen what is played next, as with a sender whose clock is slow.
+  That a packet just misses its tick now and then harms nothing, and is no reason for a hole;
 * nothing but late packets on several ticks on end, or a timestamp far off, is a new beginning; so is a packet that is
   late or early after a pause, because there is nothing left for it to be in order with.
 
-Holes are concealed by repeating the last frame while fading it out. A codec that conceals on its own, or whose decoder
-must see packets in order, queues packets in front of the ring and fills the hole before it is read.
+Shorter and longer is done by `stretching`, where it is not heard; holes are filled by `concealment`. A codec whose
+decoder must see packets in order has them wait in front of the ring (`waiting`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from .columns import FEW, cells
+from .concealment import ABSENT, Concealer
+from .stretching import LONGEST, SHORTEST, lengthen, shorten
 
 FRAME_MS: Final = 20
 RING_MS: Final = 1200
@@ -45,13 +49,12 @@ WINDOW_TICKS: Final = 150
 """Ticks over which the least lead is taken before the delay is made smaller."""
 MOSTLY: Final = 0.9
 """Part of the packets of a window whose leads have to be small before the delay is made larger for it."""
-FAR_FRAMES: Final = 5
-"""Frames of needless delay that are skipped at once instead of one a window."""
-FADE: Final = (1.0, 0.75, 0.4, 0.1, 0.0)
-"""Level at the beginning of each concealed frame, and at the end of the one before it."""
-
-ABSENT: Final = -32768
-"""Marks a sample that has not arrived; no codec makes it."""
+FAR_FRAMES: Final = 15
+"""Frames of needless delay that are skipped at once instead of being played faster."""
+HURRY_FRAMES: Final = 4
+"""Frames of needless delay from which on every frame that is played is shortened, instead of every second."""
+MAX_TRIES: Final = 25
+"""Frames that may pass in search of a place where stretching is not heard."""
 
 IntArray = npt.NDArray[np.int64]
 SampleArray = npt.NDArray[np.int16]
@@ -59,6 +62,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 _TIMESTAMPS: Final = 1 << 32
 _NEVER: Final = np.iinfo(np.int64).max
+_NOTHING: Final = int(np.iinfo(np.int64).min)
 
 
 @dataclass(slots=True)
@@ -87,6 +91,13 @@ class _Rings:
         samples[~inside] = self.flat[scattered]
         self.flat[scattered] = ABSENT
         return samples
+
+    def peek(self, row: int, place: int, length: int) -> SampleArray:
+        """Copy `length` samples of one ring."""
+        run = self.run(row, place, length)
+        if run is None:
+            run = np.take(self.flat, self._scatter(np.array([row]), np.array([place]), length)[0])
+        return run.copy()
 
     def put(self, rows: IntArray, places: IntArray, samples: SampleArray) -> None:
         """Write samples at each place."""
@@ -129,7 +140,9 @@ class JitterBuffer:
     def __init__(self, capacity: int, sample_rate: int, *, few: int = FEW) -> None:
         """`sample_rate` is that of the decoded audio, a multiple of 50 Hz; up to `few` rows are read one by one."""
         self._few: Final = few
+        self._rate: Final = sample_rate
         self.frame_size: Final = sample_rate * FRAME_MS // 1000
+        self._shortest, self._longest = int(sample_rate * SHORTEST), int(sample_rate * LONGEST)
         self._max_lead: Final = sample_rate * MAX_LEAD_MS // 1000
         self._pause: Final = sample_rate * PAUSE_MS // 1000
         self.max_packet_size: Final = sample_rate * MAX_PACKET_MS // 1000
@@ -149,41 +162,87 @@ class JitterBuffer:
         self._packets: Final = np.zeros(capacity, np.int64)
         self._small_leads: Final = np.zeros(capacity, np.int64)
         self._window_ticks: Final = np.zeros(capacity, np.int64)
-        self._last_frame: Final = np.zeros((capacity, self.frame_size), np.int16)
-        self._concealed: Final = np.zeros(capacity, np.int64)
+        # Samples that are to be left out of what is played, or to be added to it where negative.
+        self._surplus: Final = np.zeros(capacity, np.int64)
+        self._tries: Final = np.zeros(capacity, np.int64)
+        self._concealer: Final = Concealer(capacity, sample_rate)
+        # RTP timestamps, extended to never wrap, times `up` over `down` are positions.
+        self._stamp: Final = np.zeros(capacity, np.int64)
+        self._up: Final = np.ones(capacity, np.int64)
+        self._down: Final = np.ones(capacity, np.int64)
         self._writing: Final = (
             *(cells(column) for column in (self._started, self._timely, self._least_lead)),
             *(cells(column) for column in (self._position, self._origin, self._newest, self._newest_start)),
             *(cells(column) for column in (self._packets, self._small_leads)),
+            *(cells(column) for column in (self._stamp, self._up, self._down)),
         )
         self._reading: Final = (
             *(cells(column) for column in (self._started, self._new, self._late, self._timely)),
-            *(cells(column) for column in (self._late_ticks, self._window_ticks, self._concealed)),
+            *(cells(column) for column in (self._late_ticks, self._window_ticks, self._surplus)),
             *(cells(column) for column in (self._position, self._origin)),
         )
 
-    def open(self, row: int) -> None:
-        """Begin a stream in this row: silence until something is written."""
-        self._last_frame[row] = 0
+    def open(self, row: int, clock_rate: int | None = None) -> None:
+        """Begin a stream in this row: silence until something is written.
+
+        `clock_rate` is that of its timestamps, in Hz, by default the sample rate.
+        """
+        common = gcd(self._rate, clock_rate or self._rate)
+        self._up[row], self._down[row] = self._rate // common, (clock_rate or self._rate) // common
+        self._concealer.open(row)
         self.restart(np.array([row]))
 
     def restart(self, rows: IntArray) -> None:
         """Forget what is buffered; the next packet of each row sets the read position."""
         self._started[rows] = False
 
+    def announce_noise(self, row: int, level: int) -> None:
+        """Silence was announced: play noise of this level, in dB below full scale, until there is sound again."""
+        self._concealer.announce_noise(row, level)
+
     def delay(self, row: int) -> int:
         """Tell how many samples are between the read position and the end of the newest packet."""
         return int(self._newest[row] - self._position[row]) if self._started[row] else 0
 
+    def due(self, row: int) -> int:
+        """Tell the position up to which the next frame of the row reads; one before any when it plays nothing yet."""
+        return int(self._position[row]) + self.frame_size if self._started[row] else _NOTHING
+
+    def position_of(self, row: int, timestamp: int) -> int:
+        """Tell the position that belongs to a timestamp, seen from the newest packet."""
+        newest = int(self._stamp[row])
+        stamp = newest + (timestamp - newest + _TIMESTAMPS // 2) % _TIMESTAMPS - _TIMESTAMPS // 2
+        return stamp * int(self._up[row]) // int(self._down[row])
+
     def write(self, rows: IntArray, timestamps: IntArray, samples: SampleArray) -> BoolArray:
         """Take in one packet for each of `rows` (no row twice) and tell which came in time to be heard.
 
-        `timestamps` count samples modulo 2**32 (RTP timestamps times sample rate / clock rate). A packet is at most
-        `max_packet_size` samples.
+        `timestamps` are those of RTP. A packet is at most `max_packet_size` samples.
         """
-        length = samples.shape[1]
-        newest = self._newest_start[rows]
-        position = newest + (timestamps - newest + _TIMESTAMPS // 2) % _TIMESTAMPS - _TIMESTAMPS // 2
+        position, heard = self.place(rows, timestamps, samples.shape[1])
+        if heard.all():
+            self._rings.put(rows, position - self._origin[rows], samples)
+        else:
+            self._rings.put(rows[heard], (position - self._origin[rows])[heard], samples[heard])
+        self._forget_past(rows, position, heard & (position < self._position[rows]))
+        return heard
+
+    def put(self, row: int, position: int, samples: SampleArray) -> None:
+        """Write samples at a position, those that were to be played already left out; at most `MAX_LEAD_MS` ahead."""
+        passed = max(int(self._position[row]) - position, 0)
+        samples = samples[passed : passed + self._rings.size]
+        if len(samples) and self._started[row]:
+            at = np.array([position + passed - self._origin[row]])
+            self._rings.put(np.array([row]), at, samples.reshape(1, -1))
+
+    def place(self, rows: IntArray, timestamps: IntArray, length: int) -> tuple[IntArray, BoolArray]:
+        """Find where one packet of `length` samples for each of `rows` belongs, and which can be heard.
+
+        Read positions move as the rules of this module want.
+        """
+        newest = self._stamp[rows]
+        stamp = newest + (timestamps - newest + _TIMESTAMPS // 2) % _TIMESTAMPS - _TIMESTAMPS // 2
+        position = stamp * self._up[rows] // self._down[rows]
         lead = position - self._position[rows]
         begin = ~self._started[rows] | (np.abs(lead) > self._max_lead)
         paused = self._position[rows] - self._newest[rows] > self._pause
@@ -191,15 +250,14 @@ class JitterBuffer:
             begin |= paused & ((lead < 0) | (lead > 3 * self.frame_size))
         if begin.any():
             self._begin(rows[begin], position[begin])
+            self._stamp[rows[begin]] = stamp[begin]
             lead = position - self._position[rows]
         timely = lead >= 0
-        if timely.all():
-            self._rings.put(rows, position - self._origin[rows], samples)
-            heard = timely
-        else:
-            heard = lead > -length
-            self._rings.put(rows[heard], (position - self._origin[rows])[heard], samples[heard])
-            self._forget_past(rows, position, ~timely & heard)
+        if not timely.all():
+            self._step_back(rows[~timely], position[~timely], -lead[~timely])
+            lead = position - self._position[rows]
+        heard = lead > -length
+        self._stamp[rows] = np.maximum(self._stamp[rows], stamp)
         self._newest_start[rows] = np.maximum(self._newest_start[rows], position)
         self._newest[rows] = np.maximum(self._newest[rows], position + length)
         self._late[rows] |= ~timely
@@ -207,16 +265,26 @@ class JitterBuffer:
         self._least_lead[rows] = np.where(timely, np.minimum(self._least_lead[rows], lead), self._least_lead[rows])
         self._packets[rows] += 1
         self._small_leads[rows] += lead < self.frame_size // 2
-        return heard
+        return position, heard
+
+    def _step_back(self, rows: IntArray, position: IntArray, late_by: IntArray) -> None:
+        """Read what comes late after all, as far as the bound of the delay lets us."""
+        overtaken = position < self._newest_start[rows]
+        room = self._max_lead - self.frame_size - (self._newest[rows] - self._position[rows])
+        step = np.minimum(np.where(overtaken, self.frame_size, late_by), room)
+        self._position[rows] -= np.maximum(step, 0)
+        self._open_window(rows)
 
     def append(self, row: int, timestamp: int, samples: SampleArray) -> bool:
         """Take in one packet as `write` does, if it is in time and nothing has to be moved; else do nothing: False.
 
         `samples` has one dimension.
         """
-        started, timely, least_lead, positions, origins, newest, newest_start, packets, small_leads = self._writing
-        before = newest_start[row]
-        start = before + (timestamp - before + _TIMESTAMPS // 2) % _TIMESTAMPS - _TIMESTAMPS // 2
+        started, timely, least_lead, positions, origins, newest, newest_start, *others = self._writing
+        packets, small_leads, stamps, up, down = others
+        stamp = before = stamps[row]
+        stamp += (timestamp - before + _TIMESTAMPS // 2) % _TIMESTAMPS - _TIMESTAMPS // 2
+        start = stamp * up[row] // down[row]
         lead = start - positions[row]
         if not started[row] or not 0 <= lead <= self._max_lead or lead > newest[row] - start + self._pause:
             return False
@@ -225,7 +293,8 @@ class JitterBuffer:
         if run is None:
             return False
         run[:] = samples
-        newest_start[row] = max(before, start)
+        stamps[row] = max(before, stamp)
+        newest_start[row] = max(newest_start[row], start)
         newest[row] = max(newest[row], start + length)
         timely[row] = True
         least_lead[row] = min(least_lead[row], lead)
@@ -245,17 +314,16 @@ class JitterBuffer:
 
     def _read_next(self, row: int, frame: SampleArray) -> bool:
         """Play into `frame` as `_read_all` does, if it has no hole and nothing has to be moved; else do nothing."""
-        started, new, late, timely, late_ticks, window_ticks, concealed, positions, origins = self._reading
-        if not started[row] or new[row] or late[row] or window_ticks[row] + 1 >= WINDOW_TICKS:
+        started, new, late, timely, late_ticks, window_ticks, surplus, positions, origins = self._reading
+        if not started[row] or new[row] or late[row] or surplus[row] or window_ticks[row] + 1 >= WINDOW_TICKS:
             return False
         position = positions[row]
         run = self._rings.run(row, position - origins[row], self.frame_size)
-        if run is None or np.minimum.reduce(run) == ABSENT:
+        if run is None or self._concealer.busy_cells[row] or np.minimum.reduce(run) == ABSENT:
             return False
         frame[:] = run
         run[:] = ABSENT
-        self._last_frame[row] = frame
-        concealed[row] = 0
+        self._concealer.remember_one(row, frame)
         positions[row] = position + self.frame_size
         window_ticks[row] += 1
         if timely[row]:
@@ -266,16 +334,55 @@ class JitterBuffer:
     def _read_all(self, rows: IntArray) -> SampleArray:
         self._adapt(rows[self._started[rows]])
         started = self._started[rows]
+        stretched = self._stretch(rows) if self._surplus[rows].any() else {}
+        frames = np.full((len(rows), self.frame_size), ABSENT, np.int16)
+        if stretched:
+            started[list(stretched)] = False
         playing = rows if started.all() else rows[started]
         position = self._position[playing]
-        heard = self._rings.take(playing, position - self._origin[playing], self.frame_size)
+        frames[started] = self._rings.take(playing, position - self._origin[playing], self.frame_size)
         self._position[playing] = position + self.frame_size
-        if len(playing) == len(rows):
-            frames = heard
+        for index, frame in stretched.items():
+            frames[index] = frame
+        self._concealer.conceal(rows, frames)
+        return frames
+
+    def _stretch(self, rows: IntArray) -> dict[int, SampleArray]:
+        """Play longer or shorter what is to be; which of the rows, and their frames."""
+        frames = {}
+        for index in np.flatnonzero(self._surplus[rows] != 0).tolist():
+            row = int(rows[index])
+            hurry = self._surplus[row] >= HURRY_FRAMES * self.frame_size
+            # Between two seams the sound is left in peace.
+            if self._started[row] and not self._concealer.busy_cells[row] and (hurry or self._window_ticks[row] & 1):
+                frame = self._stretched(row)
+                if frame is not None:
+                    frames[index] = frame
+        return frames
+
+    def _stretched(self, row: int) -> SampleArray | None:
+        """Read a frame of one row that uses up more or fewer samples; None when that would be heard."""
+        surplus, place, size = int(self._surplus[row]), int(self._position[row] - self._origin[row]), self.frame_size
+        samples = self._rings.peek(row, place, size + self._longest if surplus > 0 else size)
+        if samples.min() == ABSENT:
+            return None
+        self._tries[row] += 1
+        anyhow = bool(self._tries[row] > MAX_TRIES)
+        if surplus > 0:
+            frame, lag = shorten(samples, size, self._rate, anyhow=anyhow)
         else:
-            frames = np.full((len(rows), self.frame_size), ABSENT, np.int16)
-            frames[started] = heard
-        return self._conceal(rows, frames)
+            frame, lag = lengthen(self._concealer.past(row), samples, size, self._rate, anyhow=anyhow)
+            lag = -lag
+        if not lag:
+            return None
+        self._skip(row, int(self._position[row]), size + lag)
+        self._position[row] += size + lag
+        if self._least_lead[row] != _NEVER:
+            self._least_lead[row] -= lag
+        left = surplus - lag
+        self._surplus[row] = left if left * surplus > 0 and abs(left) >= self._shortest else 0
+        self._tries[row] = 0
+        return frame
 
     def _begin(self, rows: IntArray, position: IntArray) -> None:
         for row in rows.tolist():
@@ -285,7 +392,7 @@ class JitterBuffer:
         self._position[rows] = position - self.frame_size
         self._newest[rows] = self._newest_start[rows] = position
         self._late[rows] = self._timely[rows] = False
-        self._late_ticks[rows] = 0
+        self._late_ticks[rows] = self._surplus[rows] = self._tries[rows] = 0
         self._open_window(rows)
 
     def _open_window(self, rows: IntArray) -> None:
@@ -309,7 +416,7 @@ class JitterBuffer:
         self._late_ticks[rows[timely]] = 0
         if troubled.any():
             self._trim_new(rows[self._new[rows]])
-            self._delay_late(rows[late], rows[late & ~timely])
+            self._give_up_late(rows[late & ~timely])
             self._close_windows(rows[self._window_ticks[rows] >= WINDOW_TICKS])
         self._late[rows] = self._timely[rows] = False
 
@@ -323,49 +430,22 @@ class JitterBuffer:
         self._least_lead[rows] = _NEVER
         self._packets[rows] = self._small_leads[rows] = 0
 
-    def _delay_late(self, late: IntArray, only_late: IntArray) -> None:
+    def _give_up_late(self, only_late: IntArray) -> None:
+        """Begin anew where nothing is in time any more."""
         self._late_ticks[only_late] += 1
-        roomy = late[self._newest[late] - self._position[late] < self._max_lead - self.frame_size]
-        self._position[roomy] -= self.frame_size
-        self._open_window(late)
         self.restart(only_late[self._late_ticks[only_late] >= MAX_LATE_TICKS])
 
     def _close_windows(self, rows: IntArray) -> None:
         least = self._least_lead[rows]
-        self._position[rows[self._small_leads[rows] > MOSTLY * self._packets[rows]]] -= self.frame_size
-        surplus = np.where(least == _NEVER, 0, least // self.frame_size - 1)
-        for row, frames in zip(rows[surplus > 0].tolist(), surplus[surplus > 0].tolist(), strict=True):
-            self._forward(row, self.frame_size * (frames if frames >= FAR_FRAMES else 1))
+        tight = self._small_leads[rows] > MOSTLY * self._packets[rows]
+        surplus = np.where((least == _NEVER) | (least < 2 * self.frame_size), 0, least - self.frame_size)
+        self._surplus[rows] = np.where(tight, -self.frame_size, surplus)
+        for row in rows[surplus >= FAR_FRAMES * self.frame_size].tolist():
+            self._forward(row, int(self._surplus[row]))
+            self._surplus[row] = 0
         self._open_window(rows)
 
     def _forward(self, row: int, length: int) -> None:
         """Read on from `length` samples ahead; the samples passed over are blanked for the next turn of the ring."""
         self._skip(row, int(self._position[row]), length)
         self._position[row] += length
-
-    def _conceal(self, rows: IntArray, frames: SampleArray) -> SampleArray:
-        """Fill holes with the last frame of the row, fading; `frames` is changed."""
-        # No decoder makes ABSENT, so the least sample of a whole frame is above it.
-        holed = np.flatnonzero(frames.min(axis=1) == ABSENT)
-        if holed.size:
-            damaged = rows[holed]
-            step = np.minimum(self._concealed[damaged], len(FADE) - 2)
-            fade = np.array(FADE, np.float32)
-            ramp = np.linspace(0, 1, self.frame_size, dtype=np.float32)
-            level = fade[step][:, None] * (1 - ramp) + fade[step + 1][:, None] * ramp
-            # The fade is over: nothing is left of what was said.
-            level[self._concealed[damaged] >= len(FADE) - 1] = 0
-            repeated = (self._last_frame[damaged] * level).astype(np.int16)
-            broken = frames[holed]
-            missing = broken == ABSENT
-            frames[holed] = np.where(missing, repeated, broken)
-            wholly = missing.all(axis=1)
-            whole = np.ones(len(rows), np.bool_)
-            whole[holed[wholly]] = False
-            self._concealed[rows[whole]] = 0
-            self._last_frame[rows[whole]] = frames[whole]
-            self._concealed[damaged[wholly]] += 1
-        else:
-            self._concealed[rows] = 0
-            self._last_frame[rows] = frames
-        return frames

@@ -96,6 +96,12 @@ class Reception:
         self.loss_period.clear(row)
         self._first[row] = self._highest[row] = self._unique[row] = 0
 
+    def change_clock(self, row: int, clock_rate: int) -> None:
+        """Go on with timestamps of another clock: jitter is measured anew."""
+        self.clock_rate[row] = clock_rate
+        self._arrival[row] = np.nan
+        self._jitter[row] = 0
+
     def arrive(
         self,
         rows: IntArray,

@@ -53,6 +53,8 @@ class Reporter:
         self._sender = sender
         self._cname = cname
         self._offset = wall_clock_offset
+        self.on_loss: Callable[[int, float], None] = lambda row, fraction: None
+        """Told which share of our packets, 0 to 1, did not arrive lately, by every report on a row."""
         self.round_trip: Final = Extremes(capacity)
         self.jitter: Final = Extremes(capacity)
         self.loss_period: Final = Extremes(capacity)
@@ -121,6 +123,7 @@ class Reporter:
         rate = int(self._reception.clock_rate[row])
         self.jitter.add(rows, np.array([report.jitter / rate * 1e6]))
         self.lost[row] = max(report.cumulative_lost, 0)
+        self.on_loss(row, report.fraction_lost / 256)
         previous = self._previous.get(row)
         lost_now = report.cumulative_lost - (previous.cumulative_lost if previous is not None else 0)
         if lost_now > 0:

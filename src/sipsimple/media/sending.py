@@ -100,6 +100,9 @@ class Sender:
         )
         self._send: Final[list[SendTo]] = [_nowhere] * capacity
         self._target: Final[list[Address | int]] = [0] * capacity
+        # Rows that are encrypted, and how they would send if they were not.
+        self._protect: Final[dict[int, Callable[[bytes], bytes]]] = {}
+        self._plain_send: Final[dict[int, SendTo]] = {}
         self._buffers: Final[dict[int, _PacketBuffer]] = {}
         self._fifos: Final[dict[int, _Fifo]] = {}
 
@@ -113,7 +116,6 @@ class Sender:
 
     def configure(self, row: int, codec: Codec, payload_type: int) -> None:
         """Set how packets are made from now on; what waited for a full packet is dropped."""
-        codec.reset(row)
         self._payload_type[row] = payload_type
         self._clock_rate[row] = codec.clock_rate
         self._marker[row] = True
@@ -122,8 +124,24 @@ class Sender:
 
     def direct(self, row: int, send: SendTo, target: Address | int) -> None:
         """Send by calling `send(packet, target)` from now on."""
+        protect = self._protect.get(row)
+        if protect is not None:
+            self._plain_send[row] = send
+            send = _protected(protect, send)
         self._send[row] = send
         self._target[row] = target
+
+    def secure(self, row: int, protect: Callable[[bytes], bytes] | None) -> None:
+        """Encrypt every packet of the row by this from now on; None sends them as they are.
+
+        `protect` raises OSError when a packet cannot be encrypted; it is then not sent.
+        """
+        send = self._plain_send.pop(row, self._send[row])
+        if protect is None:
+            self._protect.pop(row, None)
+        else:
+            self._protect[row] = protect
+        self.direct(row, send, self._target[row])
 
     def resume(self, row: int, now: float) -> None:
         """Continue after a pause: the timestamp is moved by the time that has passed, and the packet is marked."""
@@ -170,11 +188,22 @@ class Sender:
     def _emit(self, now: float, codec: Codec, rows: IntArray, samples: SampleArray) -> None:
         payloads = codec.encode(rows, samples)
         step = samples.shape[1] * codec.clock_rate // codec.sample_rate
-        if len(rows) > self._few:
+        if isinstance(payloads, list):
+            for row, payload in zip(rows.tolist(), payloads, strict=True):
+                if payload:
+                    self._emit_one(now, row, payload, step)
+                else:
+                    self._keep_silent(row, step)
+        elif len(rows) > self._few:
             self._emit_all(now, rows, payloads, step)
-            return
-        for row, payload in zip(rows.tolist(), payloads, strict=True):
-            self._emit_one(now, row, payload.tobytes(), step)
+        else:
+            for row, octets in zip(rows.tolist(), payloads, strict=True):
+                self._emit_one(now, row, octets.tobytes(), step)
+
+    def _keep_silent(self, row: int, step: int) -> None:
+        """Send nothing for a packet (discontinuous transmission); the next one is marked (RFC 3551 4.1)."""
+        self._timestamp[row] += step
+        self._marker[row] = True
 
     def _emit_one(self, now: float, row: int, payload: bytes, step: int) -> None:
         payload_type, marker, sequence, timestamp, ssrc, last_sent, packets, octets = self._cells
@@ -218,6 +247,10 @@ class Sender:
                 send[row](packet, target[row])
             except OSError:  # full buffer, no route, ICMP error of an earlier packet: one packet is lost, RTP lives on
                 self.failed[row] += 1
+
+
+def _protected(protect: Callable[[bytes], bytes], send: SendTo) -> SendTo:
+    return lambda packet, target: send(protect(bytes(packet)), target)
 
 
 def _nowhere(packet: memoryview | bytes, target: Address | int) -> int:

@@ -10,10 +10,11 @@ import socket
 from typing import Final
 
 from .errors import StreamError
+from .keys import Security
 from .values import Value
 
-SUPPORTED_CODECS: Final = ("PCMU", "PCMA")
-"""Names of the codecs that work here, in the order of preference; known without the arithmetic that they need."""
+KNOWN_CODECS: Final = ("opus", "G722", "PCMU", "PCMA", "speex", "GSM")
+"""Names of the codecs that can be had, in the order of preference; `libraries` says which are."""
 
 DIRECTIONS: Final = ("sendrecv", "sendonly", "recvonly", "inactive")
 FRAMES_PER_SECOND: Final = 50
@@ -39,7 +40,7 @@ class StreamConfig(Value):
     remote_rtp_port: int
     codec: str
     payload_type: int
-    """The number of the codec in this session, both ways."""
+    """The number of the codec in what we send, and in what we receive unless `receive_type` says otherwise."""
     mixer_rate: int
     """Sample rate of the frames on the mixer's side, in Hz, a multiple of 50."""
     remote_rtcp_port: int | None = None
@@ -48,8 +49,16 @@ class StreamConfig(Value):
     """`sendrecv`, `sendonly`, `recvonly` or `inactive`, seen from here."""
     ptime_ms: int = 20
     """Duration of the packets we send: 10 to 60, a multiple of 10. Any duration is received."""
+    receive_type: int | None = None
+    """The number of the codec in what we receive, where each side gave its own."""
+    clock_rate: int | None = None
+    """The clock of a codec that has several, in Hz: Speex."""
+    parameters: str = ""
+    """What the remote wants of what we send: the text of its `fmtp` line."""
     telephone_event_type: int | None = None
-    """The number of digits (RFC 4733), both ways; None when they were not agreed on."""
+    """The number of digits (RFC 4733) in what we send; None when they were not agreed on."""
+    telephone_event_receive_type: int | None = None
+    """The number of digits in what we receive, where each side gave its own."""
     telephone_event_rate: int = 8000
     """The clock in which the durations of digits are counted, in Hz."""
     no_media_timeout: float = 10.0
@@ -58,6 +67,8 @@ class StreamConfig(Value):
     """Seconds between the checks after the first, 0 for none."""
     latch_source: bool = True
     """Whether to follow packets that come from another address than the signalled one."""
+    security: Security | None = None
+    """How the packets are kept secret; None for plain RTP."""
 
     def check(self) -> None:
         """Raise `StreamError` when this cannot be obeyed, and say why."""
@@ -69,8 +80,9 @@ class StreamConfig(Value):
             )
         if self.mixer_rate <= 0 or self.mixer_rate % FRAMES_PER_SECOND:
             raise StreamError(f"a mixer rate of {self.mixer_rate} Hz is not a multiple of {FRAMES_PER_SECOND}")
-        if not 0 <= self.payload_type < DYNAMIC_LIMIT:
-            raise StreamError(f"there is no payload type {self.payload_type}")
+        for number in (self.payload_type, self.receive_type, self.telephone_event_type):
+            if number is not None and not 0 <= number < DYNAMIC_LIMIT:
+                raise StreamError(f"there is no payload type {number}")
         if self.telephone_event_rate <= 0 or self.telephone_event_rate % FRAMES_PER_SECOND:
             raise StreamError(
                 f"a clock of {self.telephone_event_rate} Hz for digits is not a multiple of {FRAMES_PER_SECOND}"
@@ -128,7 +140,23 @@ class DigitReceived(Value):
     digit: str
 
 
-StreamEvent = FirstPacket | RemoteAddressChanged | NoMedia | RemoteBye | DigitReceived
+class Secured(Value):
+    """A handshake has made the keys; the stream is encrypted from now on."""
+
+    row: int
+    transport_id: int
+    suite: str
+
+
+class SecurityFailed(Value):
+    """A handshake has failed; nothing was or will be sent."""
+
+    row: int
+    transport_id: int
+    reason: str
+
+
+StreamEvent = FirstPacket | RemoteAddressChanged | NoMedia | RemoteBye | DigitReceived | Secured | SecurityFailed
 
 
 def family_of(address: str) -> socket.AddressFamily | None:

@@ -11,6 +11,7 @@ tell (`reception`), when samples are played (`jitter`), packets out (`sending`) 
 from __future__ import annotations
 
 import heapq
+import math
 import random as random_module
 import socket
 from dataclasses import dataclass
@@ -20,15 +21,18 @@ import numpy as np
 import numpy.typing as npt
 
 from .arrivals import Arrivals
-from .codecs import Codec, codec
+from .codecs import Codec, Shelf, StreamCodec, read_parameters
 from .columns import FEW
+from .demux import Demultiplexer
 from .dtmf import DigitSender
 from .errors import StreamError, UnknownObject
+from .keys import DTLSKeying
 from .net import DatagramReader, PortAllocator, can_disconnect, discard_pending
 from .reception import Reception
-from .reports import Reporter
+from .reports import Reporter, SendTo
 from .resample import Resampler
 from .sending import Sender
+from .shield import Shield
 from .sources import Sources
 from .stream import (
     FRAMES_PER_SECOND,
@@ -72,6 +76,7 @@ class _Transport:
     info: TransportInfo
     rtp: socket.socket
     rtcp: socket.socket
+    port_range: tuple[int, int]
     row: int | None = None
 
 
@@ -79,6 +84,7 @@ class _Transport:
 class _Stream:
     transport: _Transport
     config: StreamConfig
+    codec: Codec
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +137,10 @@ class StreamTable:
         self._streams: Final[dict[int, _Stream]] = {}
         self._free: Final = list(range(capacity))
         self._events: Final[list[StreamEvent]] = []
+        self._codecs: Final = Shelf()
+        self._reporter.on_loss = self._expect_loss
+        self._demux: Final = Demultiplexer()
+        self._shield: Final = Shield(self._demux, self._events.append)
         self._resamplers: Final[dict[tuple[int, int], Resampler]] = {}
         self._mixer_rate: Final = np.zeros(capacity, np.int64)
         self._receives: Final = np.zeros(capacity, np.bool_)
@@ -143,12 +153,15 @@ class StreamTable:
 
     # --- transports and streams ---------------------------------------------------------------------------------------
 
-    def open_transport(self, address: str, port_range: tuple[int, int]) -> TransportInfo:
-        """Bind RTP to a free even port of the range and RTCP to the next; raises `PortsExhausted`, `StreamError`."""
-        rtp, rtcp = self._ports.open_pair(address, port_range)
+    def open_transport(self, address: str, port_range: tuple[int, int], now: float = -math.inf) -> TransportInfo:
+        """Bind RTP to a free even port of the range and RTCP to the next; raises `PortsExhausted`, `StreamError`.
+
+        Where `now` is given, the ports of transports that were closed long enough ago are used again.
+        """
+        rtp, rtcp = self._ports.open_pair(address, port_range, now)
         self._last_transport_id += 1
         info = TransportInfo(self._last_transport_id, address, rtp.getsockname()[1], rtcp.getsockname()[1])
-        self._transports[info.id] = _Transport(info, rtp, rtcp)
+        self._transports[info.id] = _Transport(info, rtp, rtcp, port_range)
         return info
 
     def close_transport(self, transport_id: int, now: float) -> None:
@@ -157,8 +170,7 @@ class StreamTable:
         if transport is not None:
             if transport.row is not None:
                 self.remove(transport.row, now)
-            transport.rtp.close()
-            transport.rtcp.close()
+            self._ports.give_back(transport.info.address, transport.port_range, transport.rtp, transport.rtcp, now)
 
     def add(self, transport_id: int, config: StreamConfig, now: float) -> int:
         """Begin a stream on a transport and return its row; what arrived before is dropped, being too old to be played.
@@ -171,19 +183,25 @@ class StreamTable:
         if transport.row is not None:
             raise StreamError(f"transport {transport_id} already carries a stream: remove that first")
         _check(config, transport)
-        found = codec(config.codec)
+        found = self._codecs.find(config)
         if not self._free:
             raise StreamError(f"all {self._capacity} streams are in use: make the table larger")
         row = heapq.heappop(self._free)
+        try:
+            self._secure(row, config, transport, now)
+        except StreamError:
+            heapq.heappush(self._free, row)
+            raise
         transport.row = row
-        self._streams[row] = _Stream(transport, config)
+        self._streams[row] = _Stream(transport, config, found)
         self._reception.open(row, found.clock_rate)
         self._sender.open(row)
-        self._reporter.open(row, transport.rtcp.sendto, now)
-        self._configure(row, config, None)
+        self._reporter.open(row, self._rtcp_sender(row, transport.rtcp), now)
+        self._configure(row, config, found, None)
         self._begin_checks(row, config, now)
-        discard_pending(transport.rtp)
-        discard_pending(transport.rtcp)
+        if not isinstance(config.security, DTLSKeying):  # whose remote may have begun already
+            discard_pending(transport.rtp)
+            discard_pending(transport.rtcp)
         self._sources.open(row, transport_id, transport.rtp, config)
         self._reader.watch(transport.rtcp, 2 * row + 1)
         return row
@@ -192,10 +210,14 @@ class StreamTable:
         """Apply what was negotiated anew; sequence, SSRC and statistics go on. Raises as `add` does."""
         stream = self._stream(row)
         _check(config, stream.transport)
-        before = stream.config
-        self._configure(row, config, before)
+        before, found = stream.config, self._codecs.find(config)
+        self._secure(row, config, stream.transport, now)
+        if found is not stream.codec:
+            stream.codec.release(row)
+            self._reception.change_clock(row, found.clock_rate)
+        stream.config, stream.codec = config, found
+        self._configure(row, config, found, before)
         self._sources.follow(row, config)
-        stream.config = config
         if _checks(config) != _checks(before):
             self._begin_checks(row, config, now)
         if config.sends and not before.sends:
@@ -224,8 +246,11 @@ class StreamTable:
         stream = self._stream(row)
         self._reader.forget(stream.transport.rtcp)
         self._reporter.close(row, now)
+        self._shield.close(row)
+        self._sender.secure(row, None)
         self._sources.close(row)
         del self._streams[row]
+        stream.codec.release(row)
         stream.transport.row = None
         self._arrivals.close(row)
         self._diallers.pop(row, None)
@@ -238,6 +263,7 @@ class StreamTable:
         """End all streams and close all sockets."""
         for transport_id in list(self._transports):
             self.close_transport(transport_id, now)
+        self._ports.close()
         self._reader.close()
 
     def _stream(self, row: int) -> _Stream:
@@ -246,9 +272,22 @@ class StreamTable:
         except KeyError:
             raise UnknownObject("stream", row) from None
 
-    def _configure(self, row: int, config: StreamConfig, before: StreamConfig | None) -> None:
+    def _secure(self, row: int, config: StreamConfig, transport: _Transport, now: float) -> None:
+        """Have the row encrypted as the configuration says; raises StreamError and changes nothing."""
+        if config.security is None and not self._shield:
+            return
+        sockets = (transport.rtp, transport.rtcp)
+        self._sender.secure(row, self._shield.open(row, transport.info.id, sockets, config, now))
+
+    def _rtcp_sender(self, row: int, sock: socket.socket) -> SendTo:
+        """What sends a report of the row, encrypted if the row is."""
+        return lambda packet, address: sock.sendto(self._shield.protect_control(row, packet), address)
+
+    def _configure(self, row: int, config: StreamConfig, found: Codec, before: StreamConfig | None) -> None:
         """Set the arrays of the row; `before` is what they were set by, None for a new stream."""
-        found = codec(config.codec)
+        new = before is None or _format(config) != _format(before)
+        if new:
+            found.configure(row, read_parameters(config.parameters))
         if before is None or _coding(config) != _coding(before):
             self._sender.configure(row, found, config.payload_type)
         self._arrivals.configure(row, config, found)
@@ -256,12 +295,13 @@ class StreamTable:
         self._receives[row] = config.receives
         self._sends[row] = config.sends
         self._plans.clear()
-        if before is None or _playing(config) != _playing(before):
-            self._prepare_playing(row, found.sample_rate, config.mixer_rate)
+        if new or before is None or _playing(config) != _playing(before):
+            self._prepare_playing(row, found, config.mixer_rate)
 
-    def _prepare_playing(self, row: int, sample_rate: int, mixer_rate: int) -> None:
+    def _prepare_playing(self, row: int, codec: Codec, mixer_rate: int) -> None:
         """Empty the jitter buffer and the resamplers of the row; make them where these rates are new."""
-        self._arrivals.prepare(row, sample_rate)
+        self._arrivals.prepare(row, codec)
+        sample_rate = codec.sample_rate
         if sample_rate != mixer_rate:
             for pair in ((sample_rate, mixer_rate), (mixer_rate, sample_rate)):
                 if pair not in self._resamplers:
@@ -276,7 +316,13 @@ class StreamTable:
             received = self._reader.round()
             if not received.keys:
                 break
+            if self._demux:
+                received = self._demux.admit(received, now)
+                if not received.keys:
+                    continue
             self._arrivals.take(received, now)
+        if self._shield:
+            self._shield.work(now)
         for row in self._arrivals.goodbyes:
             self._events.append(RemoteBye(row, self._streams[row].transport.info.id))
         self._arrivals.goodbyes.clear()
@@ -300,6 +346,8 @@ class StreamTable:
 
     def _play(self, part: _Part, mixer_rate: int) -> SampleArray:
         rate = part.codec.sample_rate
+        if isinstance(part.codec, StreamCodec):
+            self._arrivals.lines[rate].prepare(part.rows)
         played = self._arrivals.buffers[rate].read(part.rows)
         if rate != mixer_rate:
             played = self._resamplers[rate, mixer_rate].process(part.rows, played)
@@ -369,15 +417,20 @@ class StreamTable:
         return plan
 
     def _make_plan(self, rows: IntArray) -> _Plan:
-        alike: dict[tuple[str, int], list[int]] = {}
+        alike: dict[tuple[Codec, int], list[int]] = {}
         for index, row in enumerate(rows.tolist()):
-            config = self._streams[row].config
-            alike.setdefault((config.codec.upper(), config.ptime_ms), []).append(index)
+            stream = self._streams[row]
+            alike.setdefault((stream.codec, stream.config.ptime_ms), []).append(index)
         parts = [
-            _Part(codec(name), ptime_ms, slice(None) if len(alike) == 1 else np.array(indices), rows[indices])
-            for (name, ptime_ms), indices in alike.items()
+            _Part(codec, ptime_ms, slice(None) if len(alike) == 1 else np.array(indices), rows[indices])
+            for (codec, ptime_ms), indices in alike.items()
         ]
         return _Plan(rows, parts)
+
+    def _expect_loss(self, row: int, fraction: float) -> None:
+        codec = self._streams[row].codec
+        if isinstance(codec, StreamCodec):
+            codec.expect_loss(row, fraction)
 
     # --- what the application asks ------------------------------------------------------------------------------------
 
@@ -401,10 +454,15 @@ class StreamTable:
         return self._arrivals.refused
 
     def statistics(self, row: int) -> dict[str, Any]:
-        """Return `rtt`, `rx` and `tx`: packets and octets of payload; times are microseconds."""
+        """Return `rtt`, `rx` and `tx`: packets and octets of payload; times are microseconds.
+
+        Secured streams have `srtp` besides: see `Shield.statistics`.
+        """
         self._stream(row)
         heard, sent = self._reception, self._sender
+        security = self._shield.statistics(row)
         return {
+            **({} if security is None else {"srtp": security}),
             "rtt": self._reporter.round_trip.read(row),
             "rx": {
                 "packets": int(heard.packets[row]),
@@ -432,6 +490,10 @@ class StreamTable:
         """Return the SSRC of what we send."""
         self._stream(row)
         return int(self._sender.ssrc[row])
+
+
+def _format(config: StreamConfig) -> tuple[str, int | None, str, int]:
+    return config.codec.upper(), config.clock_rate, config.parameters, config.mixer_rate
 
 
 def _coding(config: StreamConfig) -> tuple[str, int, int]:

@@ -19,7 +19,7 @@ from sipsimple.cli.demo.verdict import (
     read_wave,
     resample,
 )
-from sipsimple.media.codecs import codec
+from sipsimple.media.codecs.g711 import PCMU
 
 ROW = np.zeros(1, np.int64)
 
@@ -32,7 +32,7 @@ def speech() -> np.ndarray:
 
 
 def through_pcmu(samples: np.ndarray) -> np.ndarray:
-    g711 = codec("PCMU")
+    g711 = PCMU
     frame = np.rint(samples * 32767).astype(np.int16)
     return g711.decode(ROW, g711.encode(ROW, frame)).astype(float) / 32768
 

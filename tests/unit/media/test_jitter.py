@@ -190,8 +190,8 @@ def test_sender_with_another_clock_is_heard_without_loss(ppm):
             number += 1
         call.tick(*numbers)
     damaged = sum(not whole(frame) for frame in call.heard[1:])
-    # 1000 ppm are nine frames in three minutes: each costs one frame, concealed or skipped, and no packet is late.
-    assert damaged <= 12
+    # 1000 ppm are nine frames in three minutes, which are left out or added in pieces of 15 ms at most.
+    assert damaged <= 20
     assert call.late <= 2
     assert call.delay_ms() <= 80
 
@@ -269,7 +269,9 @@ def test_restart_makes_the_next_packet_the_first():
     call.buffer.restart(np.array([call.row]))
     assert call.delay_ms() == 0
     call.tick(1000)
-    assert plays(call.tick(1001), 1000)
+    # What was heard before fades into it.
+    assert not plays(call.tick(1001), 1000)
+    assert plays(call.tick(1002), 1001)
 
 
 def test_streams_are_independent():

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from sipsimple.core.media import formats
-from sipsimple.core.media.client import TOO_MANY
+from sipsimple.core.media.client import TOO_MANY, translate
 from sipsimple.core.media.mixer import AudioMixer
 from sipsimple.core.media.ports import AudibleSlot
 from sipsimple.core.media.rtp import RTPTransport
@@ -106,6 +106,18 @@ class AudioTransport(AudibleSlot):
             direction = "sendrecv" if willing else "sendonly"
         media = formats.with_direction(self._local_media, direction)
         self._transport.write_address(media)
+        if is_offer:
+            self._transport.write_offer(media)
+        return media
+
+    def answer(self, remote_sdp: Any, sdp_index: int, direction: str = "sendrecv") -> SDPMediaStream:
+        """Our media for an answer to this offer, with the direction that we want; the negotiation narrows it.
+
+        Raises SDPNegotiationError for an offer whose encryption, or lack of it, we refuse.
+        """
+        media = formats.with_direction(self._local_media, direction)
+        self._transport.write_address(media)
+        self._transport.write_answer(media, remote_sdp, sdp_index)
         return media
 
     def can_use(self, remote_sdp: Any, sdp_index: int) -> bool:
@@ -146,7 +158,7 @@ class AudioTransport(AudibleSlot):
         self._is_started = True
         self._agreement, self._direction = agreement, agreement.direction
         command = commands.StartStream(self._mixer.id, slot, self._id, self._transport.id, self._config)
-        self._client.settle(self._client.request(command), self._engine_answered)
+        self._client.post(command)
         if self._volume != 100:
             self.volume = self._volume
 
@@ -174,7 +186,8 @@ class AudioTransport(AudibleSlot):
         if self._slot is None:
             return
         self._client.ignore(self._id)
-        self._final_statistics = self._client.request(commands.StopStream(self._id))
+        # Hardly anybody asks for the last statistics, and whoever does may do so at any time later.
+        self._final_statistics = self._client.request(commands.StopStream(self._id, patient=True))
         self._forget()
         if self._transport.state != "INVALID":
             self._transport.set_INIT()
@@ -214,6 +227,9 @@ class AudioTransport(AudibleSlot):
 
     def _ask_statistics(self) -> Future[Any]:
         if self._final_statistics is not None:
+            if not self._final_statistics.done():
+                # Any other reply brings those along that can wait.
+                self._client.request(commands.EngineStatistics())
             return self._final_statistics
         return self._client.request(commands.StreamStatistics(self._id))
 
@@ -226,6 +242,7 @@ class AudioTransport(AudibleSlot):
         if self._transport.state == "LOCAL":
             self._transport.set_ESTABLISHED(local_sdp, remote_sdp, index)
         else:
+            self._transport.agree(local_sdp, remote_sdp, index)
             self._transport.remote_is(remote_sdp, index)
 
     def _new_config(
@@ -237,20 +254,27 @@ class AudioTransport(AudibleSlot):
             remote_rtcp_port=agreement.remote_rtcp_port,
             codec=agreement.codec.name,
             payload_type=agreement.payload_type,
+            receive_type=agreement.receive_type,
+            clock_rate=agreement.codec.clock_rate,
+            parameters=agreement.parameters,
             mixer_rate=self._mixer.sample_rate,
             direction=agreement.direction,
             ptime_ms=agreement.ptime_ms,
             telephone_event_type=agreement.telephone_event_type,
+            telephone_event_receive_type=agreement.telephone_event_receive_type,
+            telephone_event_rate=agreement.telephone_event_rate,
             no_media_timeout=no_media_timeout,
             media_check_interval=media_check_interval,
+            security=self._transport.security,
         )
 
     def _use(self, config: StreamConfig) -> None:
         self._config = config
         self._client.post(commands.UpdateStream(self._id, config))
 
-    def _engine_answered(self, _: Any, error: SIPCoreError | None) -> None:
-        if error is not None and self._slot is not None:
+    def _refused(self, error: SIPCoreError) -> None:
+        """The engine could not start the stream."""
+        if self._slot is not None:
             self._client.ignore(self._id)
             self._forget()
             post("RTPAudioTransportDidFail", self, reason=str(error))
@@ -264,5 +288,12 @@ class AudioTransport(AudibleSlot):
                 post("RTPAudioTransportDidNotGetRTP", self, got_any=event.got_any)
             case commands.FirstPacketReceived() | commands.RemoteAddressChanged():
                 self._transport.heard_from(event.address, event.port)
+            case commands.CommandFailed():
+                self._refused(translate(event.error))
+            case commands.StreamSecured():
+                self._transport.secured(event.suite)
+                post("RTPAudioTransportDidSecure", self, cipher=event.suite)
+            case commands.StreamSecurityFailed():
+                post("RTPAudioTransportDidFail", self, reason=event.reason)
             case _:
                 return

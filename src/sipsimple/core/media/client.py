@@ -19,6 +19,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
+from sipsimple.core.media.ready_ports import ReadyPorts
 from sipsimple.loop import bound_loop, run_in_loop, running_bound_loop
 from sipsimple.media import commands
 from sipsimple.media.errors import (
@@ -28,7 +29,7 @@ from sipsimple.media.errors import (
     PortsExhausted,
     WaveError,
 )
-from sipsimple.media.stream import SUPPORTED_CODECS
+from sipsimple.media.libraries import available_codecs
 from sipsimple.singleton import Singleton
 from sipsimple.sip.errors import OS_ERROR_BASE, PJSIPError, SIPCoreError
 
@@ -102,6 +103,7 @@ class MediaClient(metaclass=Singleton):
         self._listeners: weakref.WeakValueDictionary[Hashable, Listener] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
         self._flushing_loop: asyncio.AbstractEventLoop | None = None
+        self.ready_ports = ReadyPorts(self)
 
     @property
     def running(self) -> bool:
@@ -111,7 +113,7 @@ class MediaClient(metaclass=Singleton):
     @property
     def available_codecs(self) -> list[str]:
         """Names of the codecs that this installation has, best first."""
-        return list(SUPPORTED_CODECS)
+        return available_codecs()
 
     @property
     def codecs(self) -> list[str]:
@@ -135,6 +137,7 @@ class MediaClient(metaclass=Singleton):
             except (MediaError, OSError) as error:
                 raise SIPCoreError(f"the media engine does not start: {error}") from error
             self._host = host
+            self.ready_ports = ReadyPorts(self)
 
     def stop(self) -> None:
         """End the engine; mixers, transports and files are closed with it. Idempotent and bounded in time."""
@@ -260,6 +263,8 @@ class MediaClient(metaclass=Singleton):
             log.error("the media engine died: %s", event.reason)
             if self.on_died is not None:
                 self.on_died(event.reason)
+        elif isinstance(event, commands.CommandFailed) and isinstance(event.command, commands.StartStream):
+            self._tell(event.command.stream, event)
         elif isinstance(event, commands.CommandFailed):
             log.warning("the media engine refused %r: %s", event.command, event.error)
         elif isinstance(event, commands.PCMTicked):
@@ -298,6 +303,8 @@ def _key(event: Any) -> Hashable:
         case commands.DTMFReceived() | commands.MediaTimeout():
             return event.stream
         case commands.FirstPacketReceived() | commands.RemoteAddressChanged():
+            return event.stream
+        case commands.StreamSecured() | commands.StreamSecurityFailed():
             return event.stream
         case _:
             return None

@@ -7,7 +7,7 @@ RFC 7587 (Opus). Whether a codec can be encoded is for the media engine to know.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -19,9 +19,10 @@ from sipsimple.sip.sdp import FrozenSDPAttribute, SDPMediaStream
 from sipsimple.sip.sdp.codecs import Codec, agreed_codecs
 
 TELEPHONE_EVENT: Final = "telephone-event"
-TELEPHONE_EVENT_TYPE: Final = 101
+TELEPHONE_EVENT_TYPES: Final = {8000: 101, 48000: 100, 32000: 99, 16000: 98}
+"""The payload type of digits for each clock that a codec has; the clock of 8000 Hz is the one that everybody knows."""
 DIRECTIONS: Final = ("sendrecv", "sendonly", "recvonly", "inactive")
-MIN_PTIME_MS, MAX_PTIME_MS = 10, 60
+MAX_PTIME_MS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class CodecFormat:
     sample_rate: int
     channels: int = 1
     parameters: str | None = None
+    packet_ms: tuple[int, ...] = (10, 20, 30, 40, 50, 60)
+    """Durations of the packets that can be made of it."""
 
     @property
     def encoding(self) -> str:
@@ -43,16 +46,17 @@ class CodecFormat:
 
 # A codec with several rates stands here with the highest one first.
 FORMATS: Final = (
-    CodecFormat("opus", 96, 48000, 48000, channels=2, parameters="useinbandfec=1"),
+    CodecFormat("opus", 96, 48000, 48000, channels=2, parameters="useinbandfec=1", packet_ms=(10, 20, 40, 60)),
     CodecFormat("G722", 9, 8000, 16000),  # RFC 3551 4.5.2: the clock of G.722 is wrong for ever
     CodecFormat("PCMU", 0, 8000, 8000),
     CodecFormat("PCMA", 8, 8000, 8000),
-    CodecFormat("speex", 104, 32000, 32000),
-    CodecFormat("speex", 103, 16000, 16000),
-    CodecFormat("speex", 102, 8000, 8000),
-    CodecFormat("iLBC", 117, 8000, 8000, parameters="mode=20"),
-    CodecFormat("GSM", 3, 8000, 8000),
+    CodecFormat("speex", 104, 32000, 32000, packet_ms=(20, 40, 60)),
+    CodecFormat("speex", 103, 16000, 16000, packet_ms=(20, 40, 60)),
+    CodecFormat("speex", 102, 8000, 8000, packet_ms=(20, 40, 60)),
+    CodecFormat("iLBC", 117, 8000, 8000, parameters="mode=20", packet_ms=(20, 40, 60)),
+    CodecFormat("GSM", 3, 8000, 8000, packet_ms=(20, 40, 60)),
 )
+OPUS_RATES: Final = (8000, 12000, 16000, 24000, 48000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,12 @@ class Agreement:
 
     codec: CodecFormat
     payload_type: int
+    receive_type: int
+    parameters: str
+    """What the remote wants of what we send."""
     telephone_event_type: int | None
+    telephone_event_receive_type: int | None
+    telephone_event_rate: int
     direction: str
     ptime_ms: int
     remote_address: str
@@ -82,18 +91,29 @@ def _formats_for(names: tuple[str, ...], available: tuple[str, ...], mixer_rate:
     usable = {name.lower() for name in available}
     chosen = []
     for name in names:
-        if name.lower() in usable:
+        if name.lower() == "opus" and "opus" in usable:
+            chosen.append(_opus_at(mixer_rate))
+        elif name.lower() in usable:
             chosen += [
-                format
-                for format in FORMATS
-                if format.name.lower() == name.lower() and (format.sample_rate <= mixer_rate or format.name == "opus")
+                format for format in FORMATS if format.name.lower() == name.lower() and format.sample_rate <= mixer_rate
             ]
     return chosen
 
 
+def _opus_at(mixer_rate: int) -> CodecFormat:
+    """Opus for a mixer; a remote that knows our rate sends nothing that we would not play (RFC 7587 section 6.1)."""
+    rate = next((rate for rate in OPUS_RATES if rate >= mixer_rate), OPUS_RATES[-1])
+    (opus,) = (format for format in FORMATS if format.name == "opus")
+    if rate == opus.sample_rate:
+        return opus
+    parameters = f"{opus.parameters};maxplaybackrate={rate};sprop-maxcapturerate={rate}"
+    return replace(opus, sample_rate=rate, parameters=parameters)
+
+
 def local_media(formats: list[CodecFormat], port: int) -> SDPMediaStream:
     """The audio media of an offer, without direction."""
-    types = [str(format.payload_type) for format in formats] + [str(TELEPHONE_EVENT_TYPE)]
+    types = [str(format.payload_type) for format in formats]
+    types += [str(TELEPHONE_EVENT_TYPES[rate]) for rate in _event_rates(tuple(formats))]
     return SDPMediaStream("audio", port, "RTP/AVP", formats=types, attributes=list(_described(tuple(formats))))
 
 
@@ -104,9 +124,15 @@ def _described(formats: tuple[CodecFormat, ...]) -> tuple[FrozenSDPAttribute, ..
         attributes.append(FrozenSDPAttribute("rtpmap", f"{format.payload_type} {format.encoding}"))
         if format.parameters:
             attributes.append(FrozenSDPAttribute("fmtp", f"{format.payload_type} {format.parameters}"))
-    attributes.append(FrozenSDPAttribute("rtpmap", f"{TELEPHONE_EVENT_TYPE} {TELEPHONE_EVENT}/8000"))
-    attributes.append(FrozenSDPAttribute("fmtp", f"{TELEPHONE_EVENT_TYPE} 0-15"))
+    for rate in _event_rates(formats):
+        attributes.append(FrozenSDPAttribute("rtpmap", f"{TELEPHONE_EVENT_TYPES[rate]} {TELEPHONE_EVENT}/{rate}"))
+        attributes.append(FrozenSDPAttribute("fmtp", f"{TELEPHONE_EVENT_TYPES[rate]} 0-15"))
     return tuple(attributes)
+
+
+def _event_rates(formats: tuple[CodecFormat, ...]) -> list[int]:
+    """The clocks of digits that go with the formats (RFC 4733 2.1), 8000 Hz first and always."""
+    return list(dict.fromkeys([8000, *(format.clock_rate for format in formats)]))
 
 
 _DIRECTION_LINES: Final = {direction: FrozenSDPAttribute(direction, "") for direction in DIRECTIONS}
@@ -119,12 +145,17 @@ def agree(local_sdp: Any, remote_sdp: Any, index: int) -> Agreement:
     format = _format_of(codecs.send)
     if format is None:
         raise SDPNegotiationError(f"no audio codec that this library knows: {codecs.send.name}")
+    send_event, receive_event = codecs.send_event, codecs.receive_event
     return Agreement(
         codec=format,
         payload_type=codecs.send.payload_type,
-        telephone_event_type=codecs.send_event.payload_type if codecs.send_event is not None else None,
+        receive_type=codecs.receive.payload_type,
+        parameters=codecs.send.fmtp,
+        telephone_event_type=send_event.payload_type if send_event is not None else None,
+        telephone_event_receive_type=receive_event.payload_type if receive_event is not None else None,
+        telephone_event_rate=send_event.rate if send_event is not None else 8000,
         direction=intersect_direction(wanted_direction(local_sdp, index), wanted_direction(remote_sdp, index)),
-        ptime_ms=_ptime(remote),
+        ptime_ms=_ptime(remote, format),
         remote_address=remote_address(remote_sdp, index),
         remote_rtp_port=remote.port,
         remote_rtcp_port=_rtcp_port(remote),
@@ -173,10 +204,15 @@ def _format_of(codec: Codec) -> CodecFormat | None:
     return next((f for f in FORMATS if (f.name.lower(), f.clock_rate, f.channels) == encoding), None)
 
 
-def _ptime(media: Any) -> int:
-    value = media.attributes.getfirst("ptime", "20")
-    wanted = int(value) if value.isdecimal() and len(value) < 5 else 20
-    return min(max(wanted // 10 * 10, MIN_PTIME_MS), MAX_PTIME_MS)
+def _ptime(media: Any, format: CodecFormat) -> int:
+    """The duration that the remote wants, or the longest one below it that the codec can do."""
+    wanted = min(_milliseconds(media, "ptime", 20), _milliseconds(media, "maxptime", MAX_PTIME_MS))
+    return max((duration for duration in format.packet_ms if duration <= wanted), default=format.packet_ms[0])
+
+
+def _milliseconds(media: Any, name: str, default: int) -> int:
+    value = media.attributes.getfirst(name, "")
+    return int(value) if value.isdecimal() and len(value) < 5 else default
 
 
 def _rtcp_port(media: Any) -> int | None:

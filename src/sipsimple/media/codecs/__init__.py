@@ -1,5 +1,6 @@
-"""Audio codecs, each for all streams at once."""
+"""Audio codecs: those of all streams at once, and those with a coder for each stream."""
 
-from .codec import CODECS, Codec, codec
+from .codec import BatchCodec, Codec, Decoder, Encoder, Parameters, StreamCodec
+from .shelf import Shelf, read_parameters
 
-__all__ = ["CODECS", "Codec", "codec"]
+__all__ = ["BatchCodec", "Codec", "Decoder", "Encoder", "Parameters", "Shelf", "StreamCodec", "read_parameters"]

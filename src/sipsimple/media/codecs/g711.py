@@ -6,6 +6,7 @@ decode, 65536 octets to encode, so that a batch of any shape is coded by one loo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -26,15 +27,17 @@ class G711:
     clock_rate: Final = 8000
     sample_rate: Final = 8000
 
-    def __init__(self, name: str, payload_type: int, decoding: SampleArray, encoding: ByteArray) -> None:
+    def __init__(self, name: str, decoding: SampleArray, encoding: ByteArray) -> None:
         """`decoding` is indexed by the octet, `encoding` by the sample as an unsigned 16-bit number."""
         self.name: Final = name
-        self.payload_type: Final = payload_type
         self._decoding = decoding
         self._encoding = encoding
 
-    def reset(self, row: int) -> None:
-        """Do nothing: no octet depends on the one before it."""
+    def configure(self, row: int, parameters: Mapping[str, str]) -> None:
+        """Do nothing: no octet depends on the one before it, and nothing can be asked for."""
+
+    def release(self, row: int) -> None:
+        """Do nothing: there is nothing of the stream here."""
 
     def decode(self, rows: IntArray, payloads: ByteArray) -> SampleArray:
         """Decode one sample from each octet; the shape stays."""
@@ -86,5 +89,5 @@ def a_law_decoding() -> SampleArray:
     return samples
 
 
-PCMU: Final = G711("PCMU", 0, mu_law_decoding(), mu_law_encoding())
-PCMA: Final = G711("PCMA", 8, a_law_decoding(), a_law_encoding())
+PCMU: Final = G711("PCMU", mu_law_decoding(), mu_law_encoding())
+PCMA: Final = G711("PCMA", a_law_decoding(), a_law_encoding())

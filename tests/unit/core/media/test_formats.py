@@ -32,9 +32,42 @@ def test_formats_follow_the_names_and_the_mixer():
 
 def test_local_media_names_every_codec():
     media = local_media(formats_for(["opus", "PCMU"], ALL, 16000), 5000)
-    assert media.formats == ["96", "0", "101"]
-    assert media.attributes.getall("rtpmap") == ["96 opus/48000/2", "0 PCMU/8000", "101 telephone-event/8000"]
-    assert media.attributes.getall("fmtp") == ["96 useinbandfec=1", "101 0-15"]
+    assert media.formats == ["96", "0", "101", "100"]
+    events = ["101 telephone-event/8000", "100 telephone-event/48000"]
+    assert media.attributes.getall("rtpmap") == ["96 opus/48000/2", "0 PCMU/8000", *events]
+    parameters = "96 useinbandfec=1;maxplaybackrate=16000;sprop-maxcapturerate=16000"
+    assert media.attributes.getall("fmtp") == [parameters, "101 0-15", "100 0-15"]
+
+
+def test_a_mixer_of_the_full_rate_limits_opus_in_nothing():
+    (opus,) = formats_for(["opus"], ALL, 48000)
+    assert (opus.parameters, opus.sample_rate) == ("useinbandfec=1", 48000)
+    assert formats_for(["opus"], ALL, 44100) == [opus]
+
+
+def test_digits_have_the_clock_of_the_codec_where_both_know_it():
+    ours = SDPSession("192.0.2.9", media=[local_media(formats_for(["opus", "PCMU"], ALL, 16000), 5000)])
+    events = ["110 telephone-event/8000", "111 telephone-event/48000"]
+    found = agree(ours, description(["109", "0", "110", "111"], ["109 opus/48000/2", *events]), 0)
+    assert (found.payload_type, found.receive_type) == (109, 96)
+    assert (found.telephone_event_type, found.telephone_event_receive_type) == (111, 100)
+    assert found.telephone_event_rate == 48000
+    found = agree(ours, description(["109", "110"], ["109 opus/48000/2", events[0]]), 0)
+    assert (found.telephone_event_type, found.telephone_event_receive_type) == (110, 101)
+    assert found.telephone_event_rate == 8000
+
+
+def test_what_the_remote_wants_of_a_codec_is_kept():
+    ours = SDPSession("192.0.2.9", media=[local_media(formats_for(["opus"], ALL, 16000), 5000)])
+    wanted = [("fmtp", "120 usedtx=1; maxaveragebitrate=20000"), ("ptime", "30")]
+    found = agree(ours, description(["120"], ["120 opus/48000/2"], extra=wanted), 0)
+    assert found.parameters == "usedtx=1; maxaveragebitrate=20000"
+    # Opus has no packets of 30 ms (RFC 6716 2.1.4).
+    assert found.ptime_ms == 20
+
+
+def test_packets_are_no_longer_than_the_remote_takes():
+    assert agree(OURS, description(["0"], extra=[("ptime", "60"), ("maxptime", "30")]), 0).ptime_ms == 30
 
 
 def test_the_direction_comes_last_and_once():

@@ -1,0 +1,206 @@
+"""Sound for what is missing: waveform substitution for packets that were lost, noise for silence that was announced.
+
+What was heard last is repeated by whole periods of its pitch, one period at first and three after a while, so that it
+does not buzz, and fades from the tenth to the sixtieth millisecond; where the real sound comes back, the two overlap.
+This is in the spirit of G.711 Appendix I, with one difference: nothing is delayed, and the seam at the beginning is
+closed by correcting the first millisecond. All rows that lost something in a tick are worked on together.
+
+Comfort noise (RFC 3389) is white here: of the payload, only the level counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .columns import Cells, cells
+
+ABSENT: Final = -32768
+"""Marks a sample that has not arrived; no codec makes it."""
+
+FRAME_MS: Final = 20
+HISTORY_FRAMES: Final = 3
+SHORTEST_PERIOD, LONGEST_PERIOD = 0.0025, 0.015
+"""Seconds; 400 Hz and 66 Hz, as in G.711 Appendix I."""
+TEMPLATE: Final = 0.02
+"""Seconds of sound that are compared to find the pitch."""
+STEADY, FADED = 0.01, 0.06
+"""Seconds until substitution begins to fade, and until nothing is left of it."""
+OVERLAP: Final = 0.005
+"""Seconds over which substitution gives way to the real sound."""
+SEAM: Final = 0.001
+"""Seconds in which the correction of the first seam dies away."""
+NOISE_ONSET: Final = 0.02
+FULL_SCALE: Final = 32767.0
+MAX_NOISE_LEVEL: Final = 127
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+SampleArray = npt.NDArray[np.int16]
+FloatArray = npt.NDArray[np.float32]
+
+
+class Concealer:
+    """What each row played last, and what it plays instead of what is missing."""
+
+    def __init__(self, capacity: int, sample_rate: int) -> None:
+        self._rate: Final = sample_rate
+        self._frame: Final = sample_rate * FRAME_MS // 1000
+        self._length: Final = int(sample_rate * (FADED + OVERLAP)) + self._frame
+        self._overlap: Final = int(sample_rate * OVERLAP)
+        self._history: Final = np.zeros((capacity, HISTORY_FRAMES, self._frame), np.int16)
+        self._slot: Final = np.zeros(capacity, np.int64)
+        # Not initialised: this costs memory only where something was lost.
+        self._substitute: Final = np.empty((capacity, self._length), np.float32)
+        self._busy: Final = np.zeros(capacity, np.bool_)
+        self._elapsed: Final = np.zeros(capacity, np.int64)
+        self._resumed: Final = np.zeros(capacity, np.int64)
+        self._noise: Final = np.zeros(capacity, np.float32)
+        self._random: Final = np.random.default_rng(0)
+        self.busy_cells: Final[Cells] = cells(self._busy)
+        """Rows that play a substitute, or come back from one."""
+        self._slot_cells: Final = cells(self._slot)
+
+    def open(self, row: int) -> None:
+        """Begin a stream in this row: silence is its past."""
+        self._history[row] = 0
+        self._busy[row] = False
+        self._noise[row] = 0
+
+    def announce_noise(self, row: int, level: int) -> None:
+        """Play noise of this level, in dB below full scale, where samples are missing, until some arrive."""
+        self._noise[row] = FULL_SCALE * 10 ** (-(level & MAX_NOISE_LEVEL) / 20)
+
+    def past(self, row: int) -> SampleArray:
+        """Return the last `HISTORY_FRAMES` frames that the row played."""
+        slot = int(self._slot[row])
+        return np.concatenate([self._history[row, slot + 1 :], self._history[row, : slot + 1]], axis=None)
+
+    def remember_one(self, row: int, frame: SampleArray) -> None:
+        """Take note of what a row plays."""
+        slot = self._slot_cells[row] + 1
+        if slot == HISTORY_FRAMES:
+            slot = 0
+        self._slot_cells[row] = slot
+        self._history[row, slot] = frame
+
+    def remember(self, rows: IntArray, frames: SampleArray) -> None:
+        """Take note of what the rows play."""
+        slots = (self._slot[rows] + 1) % HISTORY_FRAMES
+        self._slot[rows] = slots
+        self._history[rows, slots] = frames
+
+    def conceal(self, rows: IntArray, frames: SampleArray) -> None:
+        """Fill what is `ABSENT` in the next frames of the rows, in place, and blend over to what is not."""
+        needy = np.flatnonzero((frames.min(axis=1) == ABSENT) | self._busy[rows])
+        if needy.size:
+            frames[needy] = self._fill(rows[needy], frames[needy])
+        self.remember(rows, frames)
+
+    def _fill(self, rows: IntArray, frames: SampleArray) -> SampleArray:
+        missing = frames == ABSENT
+        if missing.all() and self._quiet(rows):
+            self._elapsed[rows] += self._frame
+            return np.zeros_like(frames)
+        fresh = np.flatnonzero(~self._busy[rows])
+        if fresh.size:
+            self._prepare(rows[fresh], frames[fresh], missing[fresh].argmax(axis=1))
+        axis = np.arange(self._frame)
+        substitute = self._substituted(rows, self._elapsed[rows][:, None] + axis)
+        last_missing = np.maximum.accumulate(np.where(missing, axis, -1), axis=1)
+        since = np.where(last_missing >= 0, axis - last_missing, self._resumed[rows][:, None] + axis + 1)
+        # Where nothing is left of the substitute, the real sound begins as it is.
+        blended = (self._elapsed[rows] < self._length) | (self._noise[rows] > 0)
+        weight = np.where(missing, 0, np.where(blended[:, None], np.minimum(since / self._overlap, 1), 1))
+        self._elapsed[rows] += self._frame
+        self._resumed[rows] = since[:, -1]
+        over = rows[since[:, -1] >= self._overlap]
+        self._busy[over] = False
+        self._noise[over] = 0
+        mixed = frames * weight + substitute * (1 - weight)
+        filled: SampleArray = np.clip(np.rint(mixed), -32767, 32767).astype(np.int16)
+        return filled
+
+    def _quiet(self, rows: IntArray) -> bool:
+        """Tell whether all rows have long faded out."""
+        faded = self._busy[rows] & (self._elapsed[rows] >= self._length) & (self._noise[rows] == 0)
+        return bool(faded.all())
+
+    def _substituted(self, rows: IntArray, at: IntArray) -> FloatArray:
+        """Take the substitute of the rows at these times, in samples since the hole began."""
+        inside = (at >= 0) & (at < self._length)
+        sound = np.where(inside, self._substitute[rows[:, None], np.clip(at, 0, self._length - 1)], np.float32(0))
+        noisy = np.flatnonzero(self._noise[rows] > 0)
+        if noisy.size:
+            onset = np.clip(at[noisy] / (NOISE_ONSET * self._rate), 0, 1)
+            noise = self._random.standard_normal(onset.shape, np.float32) * self._noise[rows[noisy]][:, None]
+            sound[noisy] += noise * onset
+        return sound
+
+    def _prepare(self, rows: IntArray, frames: SampleArray, begin: IntArray) -> None:
+        """Make the substitutes of holes that begin at these samples of the frames."""
+        order = (self._slot[rows][:, None] + 1 + np.arange(HISTORY_FRAMES)) % HISTORY_FRAMES
+        past = self._history[rows[:, None], order].reshape(len(rows), -1)
+        heard = np.concatenate([past, frames], axis=1).astype(np.float32)
+        self._substitute[rows] = substitutes(heard, past.shape[1] + begin, self._rate, self._length)
+        self._busy[rows] = True
+        self._elapsed[rows] = np.where(past.any(axis=1) | (begin > 0), -begin, self._length)
+        # Nothing is blended before the hole.
+        self._resumed[rows] = self._overlap
+
+
+def substitutes(heard: FloatArray, ends: IntArray, rate: int, length: int) -> FloatArray:
+    """Go on with what was heard: `heard` (n, samples) up to `ends` is continued to (n, length), fading."""
+    n = np.arange(len(heard))[:, None]
+    end = ends[:, None]
+    period = periods(heard, ends, rate)[:, None]
+    at = np.arange(length)[None, :]
+    number, phase = at // period, at % period
+
+    def source(number: IntArray) -> IntArray:
+        """Where a repetition begins: the last period at first, then the last two and three in turn."""
+        began = number * period
+        variety = 1 + (began >= STEADY * rate) + (began >= 2 * STEADY * rate)
+        begin: IntArray = end - variety * period + period * (number % variety)
+        return begin
+
+    sound: npt.NDArray[Any] = heard[n, source(number) + phase]
+    # The last quarter of a period becomes what came before the one that follows.
+    quarter = np.maximum(period // 4, 1)
+    weight = np.clip((phase - (period - quarter)) / quarter, 0, 1)
+    before_next = heard[n, source(number + 1) - (period - phase)]
+    sound = sound * (1 - weight) + before_next * weight
+    step = heard[n, end - 1] - heard[n, end - 1 - period]
+    sound += step * np.exp(-at / (SEAM * rate))
+    level = np.clip((FADED * rate - at) / ((FADED - STEADY) * rate), 0, 1)
+    faded: FloatArray = (sound * level).astype(np.float32)
+    return faded
+
+
+def periods(heard: FloatArray, ends: IntArray, rate: int) -> IntArray:
+    """Find the pitch before `ends` by correlation, in samples, at 8 kHz and then by the sample."""
+    coarse = max(rate // 8000, 1)
+    template, least, most = (int(rate / coarse * span) for span in (TEMPLATE, SHORTEST_PERIOD, LONGEST_PERIOD))
+    n = np.arange(len(heard))[:, None]
+    recent = heard[n, ends[:, None] + np.arange(-(template + most) * coarse, 0)]
+    thinned = recent.reshape(len(heard), -1, coarse).mean(axis=2)
+    windows = np.lib.stride_tricks.sliding_window_view(thinned, template, axis=1)[:, : most - least + 1]
+    lag: IntArray = most - _best(
+        np.einsum("nlw,nw->nl", windows, thinned[:, -template:]), np.einsum("nlw,nlw->nl", windows, windows)
+    )
+    if coarse == 1:
+        return lag
+    near = np.clip(lag[:, None] * coarse + np.arange(1 - coarse, coarse), least * coarse, most * coarse)
+    spread = np.arange(-template * coarse, 0)
+    shifted = heard[n[:, :, None], ends[:, None, None] - near[:, :, None] + spread]
+    latest = heard[n, ends[:, None] + spread]
+    best = _best(np.einsum("nlw,nw->nl", shifted, latest), np.einsum("nlw,nlw->nl", shifted, shifted))
+    return np.asarray(near[np.arange(len(heard)), best])
+
+
+def _best(correlation: FloatArray, energy: FloatArray) -> IntArray:
+    """Choose the lag at which sound is most like itself, whatever its loudness there."""
+    likeness = correlation * np.abs(correlation) / (energy + 1)
+    return np.asarray(likeness.argmax(axis=1))
