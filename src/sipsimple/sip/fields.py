@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from sipsimple.sip.errors import MalformedMessage
 from sipsimple.sip.header_list import Headers
@@ -105,7 +105,10 @@ class AllOf(Parsed[V, list[V]]):
     """A header that may hold a list, over any number of lines."""
 
     def read(self, headers: Headers) -> list[V]:
-        elements = [element for value in headers.get_all(self.header) for element in split_list(value)]
+        values = headers.get_all(self.header)
+        if len(values) == 1 and "," not in values[0]:
+            return [self._parse_one(values[0])]
+        elements = [element for value in values for element in split_list(value)]
         if len(elements) > MAX_LIST_ELEMENTS:
             raise MalformedMessage(f"there are more than {MAX_LIST_ELEMENTS} values of {self.header}", status=513)
         return [self._parse_one(element) for element in elements]

@@ -108,8 +108,11 @@ class Headers:
         if key is None:
             key = name.lower()
             return [value for held, value in self._items if held.lower() == key]
-        if key not in self.first:
+        first = self.first
+        if key not in first:
             return []
+        if len(first) == len(self._items):
+            return [first[key]]
         return [value for held, value in self._items if held == key]
 
     def add(self, name: str, value: str) -> None:

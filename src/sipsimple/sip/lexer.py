@@ -35,6 +35,9 @@ _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _UNSAFE_IN_VALUE: Final = re.compile(r'[\s",;=<>?\\]')
 _LIST_PIECE: Final = re.compile(r'"(?:[^"\\]|\\.)*"|<[^>]*>|[^",<]+|,', re.DOTALL)
 _PARAMETER_PIECE: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[^";]+|;', re.DOTALL)
+_USUAL_PARAMETER: Final = re.compile(r"[A-Za-z0-9\-]+=[\w.\-]+")
+"""A tag or a branch that stands alone."""
+_USUAL_ADDRESS: Final = re.compile(r'(?:"([^"\\]*)"[ \t]*|([^"<>,;\\]*))<([^<>]*)>(?:;(.+))?')
 _AMBIGUOUS: Final = frozenset('",;<>\\')
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
@@ -88,6 +91,9 @@ def split_list(body: str) -> list[str]:
 
 def parse_parameters(text: str) -> dict[str, str | None]:
     """Read `name=value;name` (what follows the first semicolon); of a repeated name the first counts."""
+    if _USUAL_PARAMETER.fullmatch(text) is not None:
+        name, _, value = text.partition("=")
+        return {name: value}
     parameters: dict[str, str | None] = {}
     parts = _split(text, _PARAMETER_PIECE, ";") if '"' in text else text.split(";")
     for part in parts:
@@ -114,6 +120,10 @@ def split_address(body: str) -> tuple[str | None, str, str]:
     In the form without brackets the parameters belong to the header, not to the URI (RFC 3261 20.10).
     """
     body = body.strip(LWS)
+    usual = _USUAL_ADDRESS.fullmatch(body)
+    if usual is not None:
+        quoted_name, plain_name, uri, parameters = usual.groups()
+        return plain_name.strip(LWS) or None if quoted_name is None else quoted_name, uri, parameters or ""
     if body.startswith('"'):
         quoted = _QUOTED.match(body)
         if quoted is None:

@@ -34,7 +34,7 @@ from sipsimple.sip.headers import (
 )
 from sipsimple.sip.lexer import LWS, check_token, is_token, split_list
 from sipsimple.sip.status import sip_status_messages
-from sipsimple.sip.uri import FrozenSIPURI
+from sipsimple.sip.uri import FrozenSIPURI, parse_sip_uri
 
 __all__ = [
     "MAX_HEADER_LENGTH",
@@ -127,7 +127,7 @@ class Request(Message):
     def uri(self) -> FrozenSIPURI:
         """The Request-URI; raises `MalformedURI` with status 416 for a scheme other than SIP and SIPS."""
         if self._uri is None:
-            self._uri = FrozenSIPURI.parse(self.raw_uri)
+            self._uri = parse_sip_uri(self.raw_uri)
         return self._uri
 
     @uri.setter
@@ -219,16 +219,15 @@ def parse_head(head: bytes) -> Request | Response:
         raise MalformedMessage(f"the message has more than {MAX_HEADER_LINES} headers", status=513)
     if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
         raise MalformedMessage("a line end must be CR LF")
-    items: list[tuple[str, str]] = []
-    append = items.append
-    known = CANONICAL.get
-    for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        canonical = known(name) or _header_name(name)
-        if not colon or len(value) > MAX_HEADER_LENGTH:
-            raise _bad_line(line)
-        append((canonical, value.strip(LWS)))
-    return _parse_start_line(lines[0], Headers.wrap(items))
+    start_line = lines.pop(0)
+    try:
+        # What nearly every message is: known names in a usual spelling, and not one very long line.
+        if len(text) > MAX_HEADER_LENGTH:
+            raise KeyError
+        items = [(CANONICAL[name], value.strip(LWS)) for name, value in [line.split(":", 1) for line in lines]]
+    except (KeyError, ValueError):
+        items = [_read_header(line) for line in lines]
+    return _parse_start_line(start_line, Headers.wrap(items))
 
 
 def reason_of(code: int) -> str:
@@ -289,6 +288,14 @@ def _unfold(text: str) -> str:
     if pieces:
         lines[-1] = " ".join([lines[-1], *pieces])
     return "\r\n".join(lines)
+
+
+def _read_header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    canonical = CANONICAL.get(name) or _header_name(name)
+    if not colon or len(value) > MAX_HEADER_LENGTH:
+        raise _bad_line(line)
+    return canonical, value.strip(LWS)
 
 
 def _header_name(name: str) -> str:

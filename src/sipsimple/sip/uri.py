@@ -16,7 +16,7 @@ from urllib.parse import unquote as percent_unquote
 from sipsimple.sip.errors import MalformedURI
 from sipsimple.sip.frozen import EMPTY, Frozen, Mutable, Twin, frozendict, mapping, text, text_or_none, truth
 
-__all__ = ["SIPURI", "BaseSIPURI", "ForeignURI", "FrozenForeignURI", "FrozenSIPURI", "parse_any_uri"]
+__all__ = ["SIPURI", "BaseSIPURI", "ForeignURI", "FrozenForeignURI", "FrozenSIPURI", "parse_any_uri", "parse_sip_uri"]
 
 KNOWN_PARAMETERS: Final = frozenset({"user", "method", "transport", "ttl", "lr", "maddr"})
 MAX_URI_LENGTH: Final = 4096
@@ -186,8 +186,14 @@ def parse_any_uri(uri: str) -> FrozenSIPURI:
     """Read the URI of a header that allows every scheme (RFC 3261 20.10, 20.20, 20.39)."""
     scheme = uri.partition(":")[0].lower()
     if scheme in {"sip", "sips"}:
-        return FrozenSIPURI.parse(uri)
+        return parse_sip_uri(uri)
     return FrozenForeignURI._adopt(_foreign_values(uri))
+
+
+@lru_cache(maxsize=URI_CACHE_SIZE)
+def parse_sip_uri(uri: str) -> FrozenSIPURI:
+    """As `FrozenSIPURI.parse`, for what comes again and again."""
+    return FrozenSIPURI.parse(uri)
 
 
 def _parse(uri: str) -> dict[str, Any]:

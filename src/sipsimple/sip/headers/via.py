@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from functools import lru_cache
+from typing import Any, Final, Self
 
 from sipsimple.sip.errors import MalformedMessage
 from sipsimple.sip.frozen import EMPTY, Frozen, Mutable, frozendict, mapping, text
@@ -12,6 +13,9 @@ from sipsimple.sip.lexer import LWS, check_token, format_parameters, parse_param
 from sipsimple.sip.uri import format_host, host_name, parse_host, port_number
 
 __all__ = ["BaseViaHeader", "FrozenViaHeader", "ViaHeader"]
+
+HOP_CACHE_SIZE: Final = 512
+"""All that comes from one neighbour has the same hop in front of its parameters."""
 
 
 def via_port(name: str, value: Any, frozen: bool) -> int:
@@ -58,10 +62,7 @@ class BaseViaHeader(BaseHeader):
     @classmethod
     def parse(cls, body: str) -> Self:
         hop, semicolon, parameters = body.partition(";")
-        transport, address = _split_hop(hop)
-        host, port = parse_host(address)
-        if port is None:
-            port = 5061 if transport.upper() in {"TLS", "WSS"} else 5060
+        transport, host, port = _parse_hop(hop)
         return cls._adopt(
             {
                 "transport": transport,
@@ -82,6 +83,15 @@ class FrozenViaHeader(Frozen, BaseViaHeader, normal=ViaHeader):
     """A hop that never changes."""
 
     parameters: frozendict[str, str | None]
+
+
+@lru_cache(maxsize=HOP_CACHE_SIZE)
+def _parse_hop(hop: str) -> tuple[str, str, int]:
+    transport, address = _split_hop(hop)
+    host, port = parse_host(address)
+    if port is None:
+        port = 5061 if transport.upper() in {"TLS", "WSS"} else 5060
+    return transport, host, port
 
 
 def _split_hop(hop: str) -> tuple[str, str]:

@@ -44,7 +44,8 @@ def complete_via(request: Request, source: Destination) -> None:
         return
     via = request.via
     asks_port = "rport" in via.parameters
-    if not asks_port and "received" not in via.parameters and same_host(via.host, source.host):
+    came_from_there = via.host == source.host or same_host(via.host, source.host)
+    if came_from_there and not asks_port and "received" not in via.parameters:
         return
     parameters = dict(via.parameters)
     if asks_port:
@@ -68,7 +69,7 @@ def response_destination(request: Request, source: Destination) -> Destination:
     if transport == "udp":
         if "rport" in via.parameters:
             return source
-        maddr = via.maddr
+        maddr = via.parameters.get("maddr")
         if maddr is not None and is_ip_literal(maddr):
             return Destination(transport, maddr.strip("[]"), via.port)
-    return Destination(transport, host, via.port)
+    return source if source.port == via.port and source.peer is None else Destination(transport, host, via.port)

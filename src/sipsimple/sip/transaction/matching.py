@@ -36,7 +36,7 @@ def merge_key(request: Request) -> tuple[str, ...]:
 
 def _server_key(request: Request, method: str) -> tuple[str, ...]:
     via = request.via
-    branch = via.branch
+    branch = via.parameters.get("branch")
     if branch is not None and branch.startswith(MAGIC_COOKIE):
         return branch, f"{via.host.lower()}:{via.port}", method
     # Deviation: 17.2.3 also compares the To tag, for an ACK with that of our response. Two requests that differ in
