@@ -29,6 +29,7 @@ class FakeHost:
         self.held: list[tuple[Future[Any], commands.Command]] = []
         self.statistics = {"rtt": {}, "rx": {"packets": 1}, "tx": {"packets": 2}}
         self._port = 50000
+        self._answering = False
 
     def start(self) -> None:
         self.running = True
@@ -40,12 +41,18 @@ class FakeHost:
         if not self.running:
             raise EngineStopped
         self.commands.append(command)
+        if not self._answering and type(command) in self.refuse:
+            self.on_event(commands.CommandFailed(command, self.refuse[type(command)]))
 
     def flush(self) -> None:
         """Every command is obeyed at once."""
 
     def request(self, command: commands.Command) -> Future[Any]:
-        self.post(command)
+        self._answering = True
+        try:
+            self.post(command)
+        finally:
+            self._answering = False
         future: Future[Any] = Future()
         if type(command) in self.hold:
             self.held.append((future, command))
@@ -74,6 +81,8 @@ class FakeHost:
             case commands.OpenTransport():
                 self._port += 2
                 return commands.LocalAddress(command.address, self._port - 2, self._port - 1)
+            case commands.OpenTransports():
+                return ()
             case commands.StreamStatistics() | commands.StopStream():
                 return self.statistics
             case _:

@@ -168,10 +168,14 @@ class StopTones(Command):
 
 
 class BridgeCreate(Command):
-    """Make an empty bridge; each member hears the sum of all the other members."""
+    """Make a bridge; each member hears the sum of all the other members.
+
+    `members` are those that it begins with: (member, producer, consumer) as `BridgeAdd` has them.
+    """
 
     mixer: int
     bridge: int
+    members: tuple[tuple[int, int | None, int | None], ...] = ()
 
 
 class BridgeDestroy(Command):
@@ -216,6 +220,17 @@ class OpenTransport(Command):
     port_range: tuple[int, int]
 
 
+class OpenTransports(Command):
+    """Bind pairs of ports as `OpenTransport` does, for calls to come.
+
+    Replies a `LocalAddress` for each of the first transports: fewer than were asked for when there are no more ports.
+    """
+
+    transports: tuple[int, ...]
+    address: str
+    port_range: tuple[int, int]
+
+
 class LocalAddress(Value):
     """Where a transport receives."""
 
@@ -251,9 +266,13 @@ class UpdateStream(Command):
 
 
 class StopStream(Command):
-    """Say goodbye by RTCP and free the slot; the transport stays open. Replies the last statistics, a dict."""
+    """Say goodbye by RTCP and free the slot; the transport stays open. Replies the last statistics, a dict.
+
+    A `patient` client has the reply when the engine has something else to tell, or a second later.
+    """
 
     stream: int
+    patient: bool = False
 
 
 class SendDTMF(Command):
@@ -264,6 +283,12 @@ class SendDTMF(Command):
 
     stream: int
     digit: str
+
+
+class LoadSecurity(Command):
+    """Load what encrypted streams need, with `handshakes` what DTLS needs, before the first one begins."""
+
+    handshakes: bool
 
 
 class StreamStatistics(Command):
@@ -376,6 +401,7 @@ class Reply(Event):
     reply_to: int
     value: Any = None
     error: MediaError | None = None
+    can_wait: bool = False
 
 
 class CommandFailed(Event):
@@ -468,3 +494,17 @@ class RemoteAddressChanged(Event):
     stream: int
     address: str
     port: int
+
+
+class StreamSecured(Event):
+    """A DTLS handshake has made the keys of the stream; `suite` is that of SRTP."""
+
+    stream: int
+    suite: str
+
+
+class StreamSecurityFailed(Event):
+    """The keys of the stream could not be agreed on over DTLS: nothing is sent or heard."""
+
+    stream: int
+    reason: str

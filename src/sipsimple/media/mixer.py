@@ -10,6 +10,7 @@ arrays have a row per slot, and are replaced by larger ones when a slot is added
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -121,8 +122,11 @@ class Mixer:
         self._connections.discard((src, dst))
         self._route = None
 
-    def create_bridge(self, bridge: int) -> None:
+    def create_bridge(self, bridge: int, members: Iterable[tuple[int, int | None, int | None]] = ()) -> None:
+        """Make a bridge with these members; raises SlotError, as `add_member` does."""
         self._bridges.setdefault(bridge, {})
+        for member in members:
+            self.add_member(bridge, *member)
 
     def destroy_bridge(self, bridge: int) -> None:
         self._bridges.pop(bridge, None)

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import logging
+import math
 import random as random_module
 import select
 import selectors
 import socket
 import struct
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -28,11 +31,22 @@ import numpy.typing as npt
 from .errors import PortsExhausted, StreamError
 from .packet import MAX_PACKET_SIZE
 
+log = logging.getLogger(__name__)
+
 MAX_BATCH: Final = 2048
 """Datagrams that one round reads; the rest stays in the kernel for the next round."""
 
 RECEIVE_BUFFER_SIZE: Final = 256 * 1024
 """Octets asked for each socket: a second of packets while the process is held up; the system may grant less."""
+
+REST: Final = 0.5
+"""Seconds that a pair of ports rests between two calls: what the old one still gets in them, the new one never sees."""
+
+MAX_REST: Final = 30.0
+"""Seconds after which a pair that nobody needed is closed, at the next occasion."""
+
+MAX_RESTING: Final = 256
+"""Pairs of one address and range that rest at a time; from then on the one that rested longest is closed."""
 
 ByteArray = npt.NDArray[np.uint8]
 Address = tuple[Any, ...]
@@ -157,18 +171,54 @@ class _Selector:
 class PortAllocator:
     """Finds pairs of free ports: RTP on an even one, RTCP on the next (RFC 3550 11).
 
-    The search begins at a random place of the range, goes on after the last pair found, and wraps.
+    The search begins at a random place of the range, goes on after the last pair found, and wraps. A pair that is
+    given back is used again, as that costs a tenth of opening another: it rests for `REST` seconds, and what has
+    arrived until then is dropped.
     """
 
     def __init__(self, random: random_module.Random) -> None:
         self._random = random
         self._next: dict[tuple[int, int], int] = {}
+        self._resting: dict[tuple[str, tuple[int, int]], deque[_Resting]] = {}
 
-    def open_pair(self, address: str, port_range: tuple[int, int]) -> tuple[socket.socket, socket.socket]:
-        """Bind two non-blocking sockets to a literal address; the ports are in `port_range`, both ends included.
+    def open_pair(
+        self, address: str, port_range: tuple[int, int], now: float = -math.inf
+    ) -> tuple[socket.socket, socket.socket]:
+        """Give two non-blocking sockets bound to a literal address; the ports are in `port_range`, both ends included.
 
-        Raises `PortsExhausted`, or `StreamError` when the address is not one of this host.
+        A pair that has not rested long enough is taken when there is no other. Raises `PortsExhausted`, or
+        `StreamError` when the address is not one of this host.
         """
+        resting = self._resting.get((address, port_range))
+        if not resting:
+            return self._bind_next(address, port_range)
+        if now - resting[0].since < REST:
+            try:
+                return self._bind_next(address, port_range)
+            except StreamError:
+                log.info("a pair of ports is used again after %.3f s", now - resting[0].since)
+        pair = resting.popleft()
+        discard_pending(pair.rtp)
+        discard_pending(pair.rtcp)
+        return pair.rtp, pair.rtcp
+
+    def give_back(
+        self, address: str, port_range: tuple[int, int], rtp: socket.socket, rtcp: socket.socket, now: float
+    ) -> None:
+        """Take a pair that is not needed any more; `address` and `port_range` are those that it was opened with."""
+        resting = self._resting.setdefault((address, port_range), deque())
+        resting.append(_Resting(rtp, rtcp, now))
+        while len(resting) > MAX_RESTING or now - resting[0].since > MAX_REST:
+            resting.popleft().close()
+
+    def close(self) -> None:
+        """Close the pairs that rest."""
+        for resting in self._resting.values():
+            for pair in resting:
+                pair.close()
+        self._resting.clear()
+
+    def _bind_next(self, address: str, port_range: tuple[int, int]) -> tuple[socket.socket, socket.socket]:
         first = port_range[0] + port_range[0] % 2
         pairs = (port_range[1] + 1 - first) // 2
         if pairs > 0 and port_range not in self._next:
@@ -180,6 +230,19 @@ class PortAllocator:
             if sockets is not None:
                 return sockets
         raise PortsExhausted(address, *port_range)
+
+
+@dataclass(frozen=True, slots=True)
+class _Resting:
+    """A pair of ports between two calls."""
+
+    rtp: socket.socket
+    rtcp: socket.socket
+    since: float
+
+    def close(self) -> None:
+        self.rtp.close()
+        self.rtcp.close()
 
 
 def _bind_pair(address: str, port: int) -> tuple[socket.socket, socket.socket] | None:

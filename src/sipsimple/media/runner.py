@@ -25,6 +25,7 @@ TICK: Final = 0.02  # seconds
 MIN_INTERVAL: Final = 0.005  # between two ticks while catching up
 MAX_CATCH_UP: Final = 0.2  # what is missed beyond that is not made up for
 MAX_PENDING_EVENTS: Final = 10_000
+MAX_PATIENCE: Final = 1.0  # seconds that a reply that can wait waits for other news: telling costs more than the news
 
 
 class Pacer:
@@ -70,6 +71,8 @@ class Runner:
         self.outbox: Final[queue.SimpleQueue[Event | None]] = queue.SimpleQueue()
         """What the engine tells; None is the end."""
         self._dropped_events = 0
+        self._patient: list[Event] = []
+        self._patient_until = 0.0
 
     def put(self, commands: list[Command]) -> None:
         """Have the commands obeyed, in their order, after those before them."""
@@ -96,6 +99,7 @@ class Runner:
                 self._loop(engine)
             finally:
                 engine.close()
+                self._tell_patient()
         except Exception:
             log.exception("the media engine died")
             self.outbox.put(EngineDied(traceback.format_exc()))
@@ -106,7 +110,7 @@ class Runner:
         pacer = Pacer()
         ticking = False
         while True:
-            item = self._next_item(pacer.next - time.monotonic() if ticking else None)
+            item = self._next_item(pacer.next if ticking else None)
             if item is _Signal.STOP:
                 return
             if item is _Signal.WAKE:
@@ -125,9 +129,14 @@ class Runner:
                 if not self._inbox.empty():
                     pacer.make_room(ended)
                 self._measure(engine, pacer, ended - now)
+            if self._patient and time.monotonic() >= self._patient_until:
+                self._tell_patient()
 
-    def _next_item(self, timeout: float | None) -> list[Command] | _Signal | None:
-        """Wait for commands or a signal; None when the time has come to tick."""
+    def _next_item(self, until: float | None) -> list[Command] | _Signal | None:
+        """Wait for commands or a signal; None when it is time for the tick, or for something else."""
+        if self._patient:
+            until = self._patient_until if until is None else min(until, self._patient_until)
+        timeout = None if until is None else until - time.monotonic()
         try:
             if timeout is not None and timeout <= 0:
                 return self._inbox.get_nowait()
@@ -144,7 +153,19 @@ class Runner:
     def _wake(self) -> None:
         self._inbox.put(_Signal.WAKE)
 
+    def _tell_patient(self) -> None:
+        """Tell what could wait."""
+        for event in self._patient:
+            self.outbox.put(event)
+        self._patient.clear()
+
     def _emit(self, event: Event) -> None:
+        if isinstance(event, Reply) and event.can_wait:
+            if not self._patient:
+                self._patient_until = time.monotonic() + MAX_PATIENCE
+            self._patient.append(event)
+            return
+        self._tell_patient()
         # What strangers on the network cause must not pile up behind an observer that is stuck; replies are bounded.
         if self.outbox.qsize() < MAX_PENDING_EVENTS or isinstance(event, Reply):
             self.outbox.put(event)

@@ -25,15 +25,26 @@ class Value:
 
     _fields: ClassVar[tuple[str, ...]] = ()
     _defaults: ClassVar[dict[str, Any]] = {}
+    _least: ClassVar[int] = 0  # how many values at the least make one
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         own = [name for name in cls.__annotations__ if not name.startswith("_")]
         cls._defaults = {**cls._defaults, **{name: cls.__dict__[name] for name in own if name in cls.__dict__}}
         cls._fields = (*own, *cls._fields)
+        required = [name for name in cls._fields if name not in cls._defaults]
+        # Where a field with a default comes before one without, the general way finds out what is missing.
+        leading = tuple(required) == cls._fields[: len(required)]
+        cls._least = len(required) if leading else len(cls._fields)
 
     def __init__(self, *args: Any, **named: Any) -> None:
         fields = self._fields
+        if not named and self._least <= len(args) <= len(fields):
+            # What a call makes a dozen of.
+            held = self.__dict__
+            held.update(self._defaults)
+            held.update(zip(fields, args, strict=False))
+            return
         if len(args) > len(fields):
             raise TypeError(f"{type(self).__name__} takes {len(fields)} values, {len(args)} were given")
         values = {**self._defaults, **dict(zip(fields, args, strict=False)), **named}

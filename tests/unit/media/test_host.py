@@ -113,6 +113,24 @@ def test_commands_of_one_turn_go_out_together_and_in_order(host):
         reply.result(LIMIT)
 
 
+def test_a_reply_that_can_wait_comes_with_the_next_news(thread_host, monkeypatch):
+    monkeypatch.setattr("sipsimple.media.runner.MAX_PATIENCE", 3600.0)
+    ask(thread_host, c.CreateMixer(1, RATE))
+    ask(thread_host, c.OpenTransport(1, "127.0.0.1", (20000, 60000)))
+    ask(thread_host, c.StartStream(1, 1, 1, 1, StreamConfig("127.0.0.1", 9, "PCMU", 0, RATE)))
+    patient = thread_host.request(c.StopStream(1, patient=True))
+    ask(thread_host, c.CloseTransport(1))
+    assert patient.result(LIMIT)["tx"]["packets"] == 0
+
+
+def test_a_reply_that_can_wait_does_so_for_a_while(thread_host, monkeypatch):
+    monkeypatch.setattr("sipsimple.media.runner.MAX_PATIENCE", 0.01)
+    ask(thread_host, c.CreateMixer(1, RATE))
+    ask(thread_host, c.OpenTransport(1, "127.0.0.1", (20000, 60000)))
+    ask(thread_host, c.StartStream(1, 1, 1, 1, StreamConfig("127.0.0.1", 9, "PCMU", 0, RATE)))
+    assert thread_host.request(c.StopStream(1, patient=True)).result(LIMIT)["tx"]["packets"] == 0
+
+
 def test_a_request_gives_the_reply_or_raises_the_error(host):
     assert ask(host, c.CreateMixer(1, RATE)) is None
     with pytest.raises(errors.CommandError, match="exists"):

@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from sipsimple.media.errors import PortsExhausted, StreamError
-from sipsimple.media.net import DatagramReader, PortAllocator, discard_pending, socket_address
+from sipsimple.media.net import MAX_REST, REST, DatagramReader, PortAllocator, discard_pending, socket_address
 
 
 def free_range(pairs: int) -> tuple[int, int]:
@@ -91,6 +91,48 @@ def test_odd_start_is_rounded_up_and_an_empty_range_has_no_ports(opened):
     assert opened[-2].getsockname()[1] == span[0] + 2
     with pytest.raises(PortsExhausted):
         PortAllocator(random.Random(1)).open_pair("127.0.0.1", (span[0] + 1, span[0] + 2))
+
+
+def test_ports_rest_between_two_calls_and_forget_the_old_one(opened):
+    span = free_range(8)
+    allocator = PortAllocator(random.Random(3))
+    rtp, rtcp = allocator.open_pair("127.0.0.1", span, 0.0)
+    port = rtp.getsockname()
+    allocator.give_back("127.0.0.1", span, rtp, rtcp, 10.0)
+    early = allocator.open_pair("127.0.0.1", span, 10.0 + REST / 2)
+    opened += early
+    assert early[0].getsockname() != port
+    stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    opened.append(stranger)
+    stranger.sendto(b"of the old call", port)
+    readable(rtp)
+    again = allocator.open_pair("127.0.0.1", span, 10.0 + REST)
+    opened += again
+    assert again == (rtp, rtcp)
+    with pytest.raises(BlockingIOError):
+        rtp.recv(100)
+
+
+def test_resting_ports_are_used_before_a_call_is_refused(opened):
+    span = free_range(1)
+    allocator = PortAllocator(random.Random(3))
+    pair = allocator.open_pair("127.0.0.1", span, 0.0)
+    opened += pair
+    allocator.give_back("127.0.0.1", span, *pair, 1.0)
+    assert allocator.open_pair("127.0.0.1", span, 1.0) == pair
+    with pytest.raises(PortsExhausted):
+        allocator.open_pair("127.0.0.1", span, 99.0)
+
+
+def test_ports_that_nobody_needs_are_closed():
+    span = free_range(3)
+    allocator = PortAllocator(random.Random(3))
+    old, new = (allocator.open_pair("127.0.0.1", span, 0.0) for _ in range(2))
+    allocator.give_back("127.0.0.1", span, *old, 0.0)
+    allocator.give_back("127.0.0.1", span, *new, MAX_REST + 1)
+    assert [sock.fileno() == -1 for sock in (*old, *new)] == [True, True, False, False]
+    allocator.close()
+    assert [sock.fileno() for sock in new] == [-1, -1]
 
 
 def test_address_of_another_host_is_refused():

@@ -1,12 +1,14 @@
 """A bridge between slots: each member hears the sum of all the others, at a cost that grows with their number alone.
 
 `connect_slots` for every pair would say the same with n² commands and as many additions in each tick.
+
+The engine knows the bridge while it has two members or more, since fewer have nobody to hear.
 """
 
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sipsimple.media import commands
 
@@ -22,14 +24,12 @@ class SlotBridge:
         self._client = mixer.client
         self.id = self._client.new_id()
         self._members: dict[int, tuple[int | None, int | None]] = {}
-        self._client.post(commands.BridgeCreate(mixer.id, self.id))
-        self._finalizer = weakref.finalize(self, self._client.dismiss, commands.BridgeDestroy(mixer.id, self.id))
-        self._finalizer.atexit = False
+        self._finalizer: weakref.finalize[[commands.Command], Any] | None = None
 
     def close(self) -> None:
         """End all memberships. Idempotent."""
         self._members.clear()
-        self._finalizer()
+        self._settle()
 
     def new_member(self) -> int:
         return self._client.new_id()
@@ -41,12 +41,31 @@ class SlotBridge:
         for slot in (producer, consumer):
             if slot is not None:
                 self.mixer.bridged(slot, self)
-        self._client.dismiss(commands.BridgeAdd(self.mixer.id, self.id, member, producer, consumer))
+        if self._finalizer is not None:
+            self._client.dismiss(commands.BridgeAdd(self.mixer.id, self.id, member, producer, consumer))
+        else:
+            self._settle()
 
     def remove(self, member: int) -> None:
         """End a membership; an unknown one is left as it is."""
-        if self._members.pop(member, None) is not None:
+        if self._members.pop(member, None) is not None and not self._settle():
             self._client.dismiss(commands.BridgeRemove(self.mixer.id, self.id, member))
+
+    def _settle(self) -> bool:
+        """Have the engine know the bridge while it is of use; tells whether that changed."""
+        if self._finalizer is None and len(self._members) > 1:
+            members = tuple((member, *slots) for member, slots in self._members.items())
+            self._client.dismiss(commands.BridgeCreate(self.mixer.id, self.id, members))
+            self._finalizer = weakref.finalize(
+                self, self._client.dismiss, commands.BridgeDestroy(self.mixer.id, self.id)
+            )
+            self._finalizer.atexit = False
+            return True
+        if self._finalizer is not None and len(self._members) < 2:
+            self._finalizer()
+            self._finalizer = None
+            return True
+        return False
 
     def pairs(self) -> set[tuple[int, int]]:
         """The (source, destination) pairs that the bridge stands for."""

@@ -163,11 +163,28 @@ def test_a_bridge_counts_among_the_connections(host, mixer):
     bridge.remove(members[0])
     bridge.remove(members[0])
     assert mixer.connected_slots == []
-    assert len(host.sent(commands.BridgeAdd)) == 3
+    first, second = ((member, *slots) for member, slots in zip(members, ((1, 1), (2, None)), strict=False))
+    assert host.sent(commands.BridgeCreate) == [commands.BridgeCreate(mixer.id, bridge.id, (first, second))]
+    assert len(host.sent(commands.BridgeAdd)) == 1
     assert len(host.sent(commands.BridgeRemove)) == 1
     del bridge
     gc.collect()
     assert len(host.sent(commands.BridgeDestroy)) == 1
+
+
+def test_the_engine_knows_a_bridge_while_somebody_hears_another(host, mixer):
+    bridge = SlotBridge(mixer)
+    alone, other = bridge.new_member(), bridge.new_member()
+    bridge.put(alone, 0, 0)
+    assert host.sent(commands.BridgeCreate) == []
+    for _ in range(2):
+        bridge.put(other, 0, None)
+        bridge.remove(other)
+    assert [type(command) for command in host.commands[-4:]] == [commands.BridgeCreate, commands.BridgeDestroy] * 2
+    bridge.remove(alone)
+    del bridge
+    gc.collect()
+    assert len(host.sent(commands.BridgeDestroy)) == 2
 
 
 def test_what_is_released_after_the_engine_stopped_needs_no_command(host, mixer):
