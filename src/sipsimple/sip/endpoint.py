@@ -61,16 +61,14 @@ class Endpoint:
         self.statistics = Statistics()
         self.tables = Tables()
         self._loop = asyncio.get_running_loop()
-        self._timers = TimerQueue()
+        self.now: Callable[[], float] = self._loop.time
+        """The clock of the endpoint and its transactions: monotonic seconds."""
+        self._timers = TimerQueue(self._set_timer)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._trace = TraceHook()
         self.closed = False
         self.transports = TransportLayer(Reception(self), self.schedule, self.statistics, self._trace)
-
-    def now(self) -> float:
-        """The clock of the endpoint and its transactions: monotonic seconds."""
-        return self._loop.time()
 
     @property
     def on_trace(self) -> TraceFunction | None:
@@ -197,9 +195,7 @@ class Endpoint:
 
     def call_at(self, when: float, function: Callable[..., object], *args: Any) -> Alarm:
         """Call `function(*args)` at `now() == when`, or less than a hundredth of a second later."""
-        alarm = self._timers.call_at(when, function, *args)
-        self._set_timer()
-        return alarm
+        return self._timers.call_at(when, function, *args)
 
     def cancel_alarm(self, alarm: Alarm) -> None:
         """Disarm what `call_at` has armed."""
@@ -209,7 +205,6 @@ class Endpoint:
         """Wake a machine when its `next_wake()` says; to be called again when that has changed."""
         if not self.closed:
             self._timers.arm(sleeper)
-            self._set_timer()
 
     # What the wires want of their owner.
 

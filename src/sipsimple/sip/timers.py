@@ -77,9 +77,11 @@ class Sleeper(Protocol):
 class TimerQueue:
     """Calls functions at their time. Timers of one slot fire in the order in which they were armed."""
 
-    __slots__ = ("_last_slot", "_now", "_order", "_slots")
+    __slots__ = ("_last_slot", "_now", "_on_earlier", "_order", "_slots")
 
-    def __init__(self) -> None:
+    def __init__(self, on_earlier: Callable[[], object] | None = None) -> None:
+        """`on_earlier()` is called when `next_wake()` has become earlier than it was."""
+        self._on_earlier = on_earlier
         self._slots: dict[int, list[Alarm]] = {}
         self._order: list[int] = []
         self._last_slot: float = float("-inf")
@@ -111,8 +113,9 @@ class TimerQueue:
         if alarm is not None:
             if when is not None and alarm.when <= when:
                 return
-            self.cancel(alarm)
-        sleeper.alarm = None if when is None else self.call_at(when, self._wake, sleeper)
+            self.disarm(sleeper)
+        if when is not None:
+            sleeper.alarm = self.call_at(when, self._wake, sleeper)
 
     def disarm(self, sleeper: Sleeper) -> None:
         """Forget the machine: the queue holds no reference to it any more."""
@@ -154,6 +157,8 @@ class TimerQueue:
         if alarms is None:
             self._slots[slot] = [alarm]
             heappush(self._order, slot)
+            if self._order[0] == slot and self._on_earlier is not None:
+                self._on_earlier()
         else:
             alarms.append(alarm)
 

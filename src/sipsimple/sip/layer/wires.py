@@ -31,10 +31,11 @@ class WireOwner(Protocol):
 class _Encoded:
     """The message that was sent last, in bytes."""
 
-    __slots__ = ("_data", "_message", "destination", "owner", "reliable", "transaction")
+    __slots__ = ("_data", "_message", "destination", "owner", "reliable", "schedule", "transaction")
 
     def __init__(self, owner: WireOwner, destination: Destination) -> None:
         self.owner = owner
+        self.schedule = owner.schedule
         self.destination = destination
         self.reliable = destination.transport != "udp"
         self.transaction: Any = None
@@ -51,9 +52,6 @@ class _Encoded:
         if message is not self._message:
             self.remember(message, message.encode())
         return self._data
-
-    def schedule(self, sleeper: Any) -> None:
-        self.owner.schedule(sleeper)
 
     def failed(self, error: TransportError) -> None:
         self.owner.report_failure(self.transaction, error)
