@@ -19,7 +19,6 @@ import quopri
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from email.message import Message as _MIMEHeaders
 from typing import Final
 
 __all__ = [
@@ -44,7 +43,7 @@ MAX_LINE_LENGTH: Final = 16 * 1024
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-^_`|~]{1,128}")
 _LANGUAGE: Final = re.compile(r"[A-Za-z0-9\-]{1,64}")
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-^_`|~.]+(?: [A-Za-z0-9!#$%&'*+\-^_`|~.]+)*")
-_UNWRITABLE: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\\]")
+_UNWRITABLE: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\\]|\A\s|\s\Z")
 _UNWRITABLE_IN_STRING: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\\\"]")
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
 _ESCAPED: Final = {"b": "\b", "t": "\t", "n": "\n", "r": "\r"}
@@ -126,14 +125,16 @@ class CPIMDocument:
     @property
     def charset(self) -> str | None:
         """The character set of the content, if it says so."""
-        message = _MIMEHeaders()
+        from email.message import Message
+
+        message = Message()
         message["Content-Type"] = self.content_type
         charset = message.get_content_charset()
         return charset if isinstance(charset, str) else None
 
 
 def escape(text: str) -> str:
-    """Write text as the value of a header (RFC 3862 2.3.2)."""
+    """Write text as the value of a header (RFC 3862 2.3.2); spaces at its ends would be lost without an escape."""
     return _UNWRITABLE.sub(_as_escape, text)
 
 

@@ -55,7 +55,7 @@ def offerable_streams(account: Any) -> list[Any]:
 
 
 def _stream_for(account: Any, remote_sdp: FrozenSDPSession, index: int) -> Any:
-    for stream_class in MediaStreamRegistry():
+    for stream_class in MediaStreamRegistry().classes_for(remote_sdp.media[index].media):
         try:
             stream = stream_class.new_from_sdp(account, remote_sdp, index)
         except UnknownStreamError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 from sipsimple.singleton import Singleton
@@ -12,18 +13,35 @@ class MediaStreamRegistry(metaclass=Singleton):
     """An ordered set of classes that implement `IMediaStream`."""
 
     def __init__(self) -> None:
-        self._classes: list[type] = []
+        self._classes: list[Any] = []
+        self._unloaded: dict[str, frozenset[str]] = {}
 
     def __iter__(self) -> Iterator[Any]:
         """The classes by falling priority, those of equal priority in the order in which they were added."""
+        for module in list(self._unloaded):
+            self._load(module)
+        return iter(list(self._classes))
+
+    def classes_for(self, media: str) -> Iterator[Any]:
+        """As iterating, but classes that were announced for other media types alone are not loaded for it."""
+        for module in [name for name, known in self._unloaded.items() if media in known]:
+            self._load(module)
         return iter(list(self._classes))
 
     def add(self, cls: Any) -> None:
         """Register the class; ignored when it is known already, or its `priority` is None."""
         if cls.priority is None or cls in self._classes:
             return
-        place = sum(other.priority >= cls.priority for other in self)
+        place = sum(other.priority >= cls.priority for other in self._classes)
         self._classes.insert(place, cls)
+
+    def announce(self, module: str, *media: str) -> None:
+        """Have a module imported, which registers its classes, when media of these types or all classes are wanted."""
+        self._unloaded[module] = frozenset(media)
+
+    def _load(self, module: str) -> None:
+        import_module(module)
+        self._unloaded.pop(module, None)
 
 
 class MediaStreamRegistrar(type):

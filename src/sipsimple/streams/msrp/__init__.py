@@ -1,7 +1,18 @@
 """Media streams over MSRP (RFC 4975)."""
 
 from sipsimple.streams.msrp.base import MSRPStreamBase
+from sipsimple.streams.msrp.chat import ChatStream, ChatStreamError
 from sipsimple.streams.msrp.connecting import MSRPStreamError
+from sipsimple.streams.msrp.fileselector import FileSelector
+from sipsimple.streams.msrp.filetransfer import FileTransferStream
 from sipsimple.streams.msrp.transport import MSRPTransport
 
-__all__ = ["MSRPStreamBase", "MSRPStreamError", "MSRPTransport"]
+__all__ = [
+    "ChatStream",
+    "ChatStreamError",
+    "FileSelector",
+    "FileTransferStream",
+    "MSRPStreamBase",
+    "MSRPStreamError",
+    "MSRPTransport",
+]

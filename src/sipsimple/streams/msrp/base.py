@@ -7,6 +7,7 @@ defines `new_from_sdp`, in which `_read_offer` helps. What it may define besides
     _sdp_attributes(for_offer)               more lines for our media section
     _negotiated(local_media, remote_media)   both sections are known; InvalidStreamError refuses
     _session_options()                       what the MSRP session takes: sizes, whole messages or parts, reports
+    _ready()                                 messages can flow; MediaStreamDidStart follows at once
     _screen(chunk)                           200, or the status that refuses the chunk that begins (415, 413 ...)
     _handle_SEND(chunk)                      a message, or a part of one
     _handle_REPORT(chunk)                    a report came; `_message_delivered` or `_message_failed` follows
@@ -16,6 +17,7 @@ defines `new_from_sdp`, in which `_read_offer` helps. What it may define besides
     _message_delivered(message, chunk, is_complete)
     _message_failed(message, code, reason, chunk)   the last word about a message, also when the session ends
     async _finish()                          the stream ends and is still connected; at most `FINISH_TIMEOUT` seconds
+    _ended()                                 nothing happens any more; MediaStreamDidEnd follows at once
     _NH_<notification>(notification)         a notification that the stream itself has posted
 
 Without `use_msrp_session` none of the `_handle_...` and `_message_...` is called, but `_handle_event(event)` for each
@@ -226,6 +228,7 @@ class MSRPStreamBase(metaclass=MediaStreamRegistrar):
             self.msrp = self._trace.transport(session.connection)
         if self.state == "STARTING":
             self.state = "STARTED"
+            self._ready()
             self._post("MediaStreamDidStart")
         early, self._early = self._early, []
         for event in early:
@@ -288,6 +291,7 @@ class MSRPStreamBase(metaclass=MediaStreamRegistrar):
                 await self._close()
             finally:
                 self._abort()
+                self._ended()
                 self._post("MediaStreamDidEnd")
                 self.session = None
                 NotificationCenter().discard_observer(self, sender=self)
@@ -371,6 +375,12 @@ class MSRPStreamBase(metaclass=MediaStreamRegistrar):
             screen=self._screen,
             methods={name for name in methods if name.isupper()} - {"SEND", "REPORT"},
         )
+
+    def _ready(self) -> None:
+        """Begin; `MediaStreamDidStart` was not posted yet, so that nobody else has sent anything."""
+
+    def _ended(self) -> None:
+        """Settle what is still open; the connection is gone, `MediaStreamDidEnd` was not posted yet."""
 
     def _screen(self, chunk: MSRPData) -> int:
         """The status of the answer to a chunk of which the first part has come; anything but 200 refuses it."""

@@ -1,0 +1,463 @@
+"""Session-based instant messages (RFC 4975), in CPIM where the remote takes it (RFC 3862), with composing indications
+(RFC 3994), and private messages and nicknames where the remote is a conference that knows them (RFC 7701).
+
+Every message ends in exactly one of `ChatStreamDidDeliverMessage` and `ChatStreamDidNotDeliverMessage`, also when the
+connection is lost or the stream ends before. Messages given before the start wait for it. A public method judges what
+it is asked in the caller's thread; the work follows in the loop.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from sipsimple.core import SDPAttribute
+from sipsimple.loop import run_in_loop
+from sipsimple.msrp import MSRPData, OutgoingMessage, SessionClosed, SessionOptions
+from sipsimple.msrp.session import media_type_matches
+from sipsimple.payloads import iscomposing
+from sipsimple.payloads.iscomposing import IsComposing
+from sipsimple.payloads.xmldoc import MalformedDocument
+from sipsimple.streams.applications.chat import (
+    ChatIdentity,
+    ChatMessage,
+    CPIMHeader,
+    CPIMMessage,
+    CPIMParserError,
+    decode_body,
+)
+from sipsimple.streams.interface import InvalidStreamError, UnknownStreamError
+from sipsimple.streams.msrp.base import CPIM, MSRPStreamBase
+from sipsimple.streams.msrp.connecting import MSRPStreamError
+
+__all__ = ["MAX_CHAT_MESSAGE", "ChatStream", "ChatStreamError"]
+
+MAX_CHAT_MESSAGE: Final = 10 * 1024 * 1024
+"""Bytes of an incoming message with its envelope; a larger one is answered with 413."""
+MAX_NICKNAME_LENGTH: Final = 1023
+"""Octets (RFC 7701 7.1)."""
+
+_BAD_REQUEST: Final = 400
+_FORBIDDEN: Final = 403
+_TIMEOUT: Final = 408
+_UNSUPPORTED: Final = 415
+_MALFORMED_NICKNAME: Final = 424
+_METHOD_UNKNOWN: Final = 501
+_PAIRS: Final = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly"}
+_NICKNAME: Final = re.compile(r'"((?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*)"')
+
+
+class ChatStreamError(MSRPStreamError):
+    """A message cannot be sent like this; the text says why."""
+
+
+@dataclass(slots=True)
+class _Letter:
+    """A message of ours, from `send_message` until its end is known."""
+
+    message_id: str
+    content: str | bytes
+    content_type: str
+    recipients: Sequence[ChatIdentity] | None = None
+    courtesy_recipients: Sequence[ChatIdentity] | None = None
+    subject: str | None = None
+    timestamp: datetime | None = None
+    required: Sequence[str] | None = None
+    additional_headers: Sequence[CPIMHeader] | None = None
+    is_indication: bool = False
+    """Whether it is about a message only; nobody asks what becomes of those."""
+    wire: bytes = b""
+
+    @property
+    def data(self) -> bytes:
+        """The content as octets."""
+        return self.content.encode() if isinstance(self.content, str) else self.content
+
+    @property
+    def has_envelope(self) -> bool:
+        """Whether it says what only CPIM can."""
+        return any((self.courtesy_recipients, self.subject, self.timestamp, self.required, self.additional_headers))
+
+
+class ChatStream(MSRPStreamBase):
+    """A chat; `direction` is `sendrecv`, `sendonly` or `recvonly`.
+
+    Who is a conference sets `chatroom_capabilities` (`nickname`, `private-messages`) before `initialize`.
+    """
+
+    type = "chat"
+    priority = 1
+    media_type = "message"
+    accept_types = [CPIM, "text/*", iscomposing.CONTENT_TYPE]
+    accept_wrapped_types = ["*"]
+    use_msrp_session = True
+
+    def __init__(self, account: Any, direction: str = "sendrecv") -> None:
+        super().__init__(account, direction)
+        self.chatroom_capabilities: list[str] = []
+        self.remote_capabilities: frozenset[str] = frozenset()
+        """The words of the remote's `a=chatroom` (RFC 7701 8); known at the start."""
+        self._waiting: deque[_Letter] = deque()
+        self._unreported: dict[str, _Letter] = {}
+        self._is_flowing = False
+
+    @classmethod
+    def new_from_sdp(cls, account: Any, remote_sdp: Any, stream_index: int) -> ChatStream:
+        """A stream for a chat that is offered; raises UnknownStreamError and InvalidStreamError for what is none."""
+        media = remote_sdp.media[stream_index]
+        if media.media == cls.media_type and "file-selector" in media.attributes:
+            raise UnknownStreamError("this is a file, not a chat")
+        offer = cls._read_offer(account, remote_sdp, stream_index)
+        stream = cls(account)
+        if _PAIRS.get(offer.direction) != stream.direction:
+            raise InvalidStreamError(f"a chat that is {offer.direction} was offered, and we want {stream.direction}")
+        stream.remote_offer = offer
+        return stream
+
+    # What it knows
+
+    @property
+    def private_messages_allowed(self) -> bool:
+        """Whether a message may be for somebody else than the remote: the remote is a conference that passes it on."""
+        return self.cpim_enabled and "private-messages" in self.remote_capabilities
+
+    @property
+    def nickname_allowed(self) -> bool:
+        """Whether the remote is a conference in which we may have a nickname."""
+        return "nickname" in self.remote_capabilities
+
+    # Sending
+
+    def send_message(
+        self,
+        content: str | bytes,
+        content_type: str = "text/plain",
+        recipients: Iterable[ChatIdentity] | None = None,
+        courtesy_recipients: Iterable[ChatIdentity] | None = None,
+        subject: str | None = None,
+        timestamp: datetime | None = None,
+        required: Iterable[str] | None = None,
+        additional_headers: Iterable[CPIMHeader] | None = None,
+    ) -> str:
+        """Send a message and return its id, which the notifications about it repeat.
+
+        Before the start it is queued; then what the remote does not take is told by `ChatStreamDidNotDeliverMessage`.
+        Raises ChatStreamError when it cannot be sent: the stream only receives or has ended, the remote does not take
+        the type, the size or the recipients.
+        """
+        letter = _Letter(
+            secrets.token_hex(8),
+            content,
+            content_type,
+            _listed(recipients),
+            _listed(courtesy_recipients),
+            subject,
+            timestamp,
+            _listed(required),
+            _listed(additional_headers),
+        )
+        return self._post_letter(letter)
+
+    def send_composing_indication(
+        self,
+        state: str,
+        refresh: int | None,
+        last_active: datetime | None = None,
+        recipients: Iterable[ChatIdentity] | None = None,
+    ) -> str:
+        """Tell that the user is writing (`active`) or not (`idle`); it returns the id of the message.
+
+        `refresh` is in seconds: how soon an active state is told again; `last_active` is now by default. Nothing is
+        sent to a remote that does not take indications. Raises ValueError for other states and for a `refresh` that is
+        not above 0, ChatStreamError as `send_message` does.
+        """
+        document = IsComposing(state, refresh, last_active or datetime.now().astimezone(), "text")
+        letter = _Letter(
+            secrets.token_hex(8),
+            document.encode(),
+            iscomposing.CONTENT_TYPE,
+            _listed(recipients),
+            is_indication=True,
+        )
+        return self._post_letter(letter)
+
+    def _post_letter(self, letter: _Letter) -> str:
+        if self.direction == "recvonly":
+            raise ChatStreamError("this stream only receives")
+        if self._is_ending or self.state in ("FAILED", "ENDED"):
+            raise ChatStreamError("this stream has ended")
+        if self.state == "STARTED":
+            self._check(letter)
+        if self.state == "NULL" and self.session is None:
+            # Nothing may run the middleware yet.
+            self._waiting.append(letter)
+        else:
+            run_in_loop(self._submit, letter)
+        return letter.message_id
+
+    def _submit(self, letter: _Letter) -> None:
+        if not self._is_flowing and not self._is_ending and self.state not in ("FAILED", "ENDED"):
+            self._waiting.append(letter)
+            return
+        try:
+            if not letter.wire:
+                self._check(letter)
+            self._send(letter)
+        except ChatStreamError as error:
+            self._not_delivered(letter, _UNSUPPORTED, str(error), None)
+        except SessionClosed as error:
+            self._not_delivered(letter, _TIMEOUT, str(error), None)
+
+    def _send(self, letter: _Letter) -> None:
+        if self.msrp_session is None or self.state != "STARTED":
+            raise SessionClosed("the stream has ended")
+        if letter.is_indication and not self._is_taken(letter.content_type):
+            return
+        is_report_wanted = not letter.is_indication
+        if is_report_wanted:
+            self._unreported[letter.message_id] = letter
+        self.msrp_session.send(
+            letter.wire,
+            CPIM if self.cpim_enabled else letter.content_type,
+            message_id=letter.message_id,
+            success_report=is_report_wanted,
+            failure_report="partial",
+            headers=None if is_report_wanted else {"Success-Report": "no"},
+        )
+
+    def _check(self, letter: _Letter) -> None:
+        """Write the message as the remote takes it; raises ChatStreamError when it does not."""
+        if not letter.is_indication and not self._is_taken(letter.content_type):
+            raise ChatStreamError(f"the remote does not take {letter.content_type}")
+        recipients = [*(letter.recipients or ()), *(letter.courtesy_recipients or ())]
+        is_private = any(not self._is_remote(recipient) for recipient in recipients)
+        if is_private and not self.private_messages_allowed:
+            raise ChatStreamError("the remote does not pass on private messages, so there are no other recipients")
+        if self.cpim_enabled:
+            letter.wire = self._envelope(letter)
+        elif letter.has_envelope:
+            raise ChatStreamError("the remote does not take CPIM, so the message has to go without more headers")
+        else:
+            letter.wire = letter.data
+        limit = self.remote_description.max_size if self.remote_description is not None else None
+        if limit is not None and len(letter.wire) > limit:
+            raise ChatStreamError(f"the remote takes messages of up to {limit} bytes, this one has {len(letter.wire)}")
+
+    def _envelope(self, letter: _Letter) -> bytes:
+        everybody = [self.remote_identity] if self.remote_identity is not None else []
+        message = CPIMMessage(
+            letter.content,
+            letter.content_type,
+            sender=self.local_identity,
+            recipients=letter.recipients or everybody,
+            courtesy_recipients=letter.courtesy_recipients,
+            subject=letter.subject,
+            timestamp=letter.timestamp or datetime.now().astimezone(),
+            required=letter.required,
+            additional_headers=letter.additional_headers,
+        )
+        try:
+            return message.encode()
+        except ValueError as error:
+            raise ChatStreamError(f"the message cannot be written: {error}") from error
+
+    def _is_taken(self, content_type: str) -> bool:
+        """Whether the remote takes this type; who does not say what it takes is believed to take everything."""
+        remote = self.remote_description
+        if remote is None or not remote.accept_types:
+            return True
+        # RFC 4975 8.6: what is taken alone is taken in an envelope, too.
+        wrapped = remote.accept_wrapped_types if self.cpim_enabled else ()
+        return media_type_matches(content_type, (*remote.accept_types, *wrapped))
+
+    def _is_remote(self, recipient: ChatIdentity) -> bool:
+        remote = self.remote_identity
+        if remote is None:
+            return False
+        wanted, known = recipient.uri, remote.uri
+        return (wanted.user, wanted.host.lower()) == (known.user, known.host.lower())
+
+    # What becomes of messages
+
+    def _ready(self) -> None:
+        self._is_flowing = True
+        while self._waiting:
+            self._submit(self._waiting.popleft())
+
+    def _message_sent(self, message: OutgoingMessage) -> None:
+        letter = self._unreported.get(message.message_id)
+        if letter is not None:
+            wire, letter.wire = letter.wire, b""
+            letter.content = b""
+            self._post("ChatStreamDidSendMessage", message=message.chunk(wire))
+
+    def _message_delivered(self, message: OutgoingMessage, chunk: MSRPData, is_complete: bool) -> None:
+        if is_complete and self._unreported.pop(message.message_id, None) is not None:
+            status = chunk.status
+            reason = status.comment if status is not None else ""
+            self._post(
+                "ChatStreamDidDeliverMessage",
+                message_id=message.message_id,
+                code=200,
+                reason=reason or "OK",
+                chunk=chunk,
+            )
+
+    def _message_failed(self, message: OutgoingMessage, code: int, reason: str, chunk: MSRPData | None) -> None:
+        letter = self._unreported.get(message.message_id)
+        if letter is not None:
+            self._not_delivered(letter, code, reason, chunk)
+
+    def _not_delivered(self, letter: _Letter, code: int, reason: str, chunk: MSRPData | None) -> None:
+        self._unreported.pop(letter.message_id, None)
+        if letter.is_indication:
+            return
+        if chunk is None:
+            # Nobody has said so but us; applications look into the chunk all the same.
+            chunk = MSRPData("", code=code, comment=reason, headers={"Message-ID": letter.message_id})
+        self._post(
+            "ChatStreamDidNotDeliverMessage", message_id=letter.message_id, code=code, reason=reason, chunk=chunk
+        )
+
+    def _ended(self) -> None:
+        """What never left, because the stream did not start, is not delivered either."""
+        self._is_flowing = False
+        for letter in [*self._unreported.values(), *self._waiting]:
+            self._not_delivered(letter, _TIMEOUT, "the stream has ended", None)
+        self._waiting.clear()
+
+    # Receiving
+
+    def _session_options(self) -> SessionOptions:
+        return replace(
+            super()._session_options(), assemble=True, max_message_size=MAX_CHAT_MESSAGE, report_success=False
+        )
+
+    def _handle_SEND(self, chunk: MSRPData) -> None:
+        assert self.msrp_session is not None  # it is what the message came by
+        code = 200 if self.direction == "sendonly" else self._take(chunk)
+        wanted = chunk.success_report == "yes" if code == 200 else chunk.failure_report != "no"
+        if wanted:
+            self.msrp_session.report(chunk, code, chunk.byte_range)
+
+    def _take(self, chunk: MSRPData) -> int:
+        """Tell what a message says; the status to report about it."""
+        now = datetime.now().astimezone()
+        content_type = chunk.content_type or ""
+        message: ChatMessage
+        if content_type.partition(";")[0].strip().lower() == CPIM:
+            try:
+                message = CPIMMessage.parse(chunk.data)
+            except CPIMParserError:
+                return _BAD_REQUEST
+            if not media_type_matches(message.content_type, self.accept_wrapped_types or ()):
+                return _UNSUPPORTED
+            message.timestamp = message.timestamp or now
+            message.sender = message.sender or self.remote_identity
+        else:
+            body, content_type = decode_body(chunk.data, content_type)
+            message = ChatMessage(body, content_type, self.remote_identity, self.local_identity, now)
+        if message.content_type.partition(";")[0].strip().lower() == iscomposing.CONTENT_TYPE:
+            return self._take_indication(message)
+        self._post("ChatStreamGotMessage", message=message)
+        return 200
+
+    def _take_indication(self, message: ChatMessage) -> int:
+        body = message.body if isinstance(message.body, bytes) else message.body.encode()
+        try:
+            document = IsComposing.parse(body)
+        except MalformedDocument:
+            return _BAD_REQUEST
+        self._post(
+            "ChatStreamGotComposingIndication",
+            state=document.state,
+            refresh=document.refresh,
+            last_active=document.last_active,
+            content_type=document.content_type,
+            sender=message.sender,
+        )
+        return 200
+
+    # Conferences
+
+    def _sdp_attributes(self, for_offer: bool) -> list[Any]:
+        capabilities = self.chatroom_capabilities
+        return [SDPAttribute("chatroom", " ".join(capabilities))] if capabilities else []
+
+    def _negotiated(self, local_media: Any, remote_media: Any) -> None:
+        words = (remote_media.attributes.getfirst("chatroom") or "").split()
+        self.remote_capabilities = frozenset(word.lower() for word in words)
+
+    def set_local_nickname(self, nickname: str) -> str:
+        """Ask the conference for a nickname, or with the empty text to forget ours; returns the id of the request.
+
+        `ChatStreamDidSetNickname` or `ChatStreamDidNotSetNickname` follows, with that id as `message_id`. Raises
+        ChatStreamError when the remote is no conference that knows nicknames, ValueError for what can be none.
+        """
+        if self.state != "STARTED" or not self.nickname_allowed:
+            raise ChatStreamError("the remote does not know nicknames")
+        quoted = _quoted(nickname)
+        request_id = secrets.token_hex(8)
+        run_in_loop(self._ask_for_nickname, request_id, nickname, quoted)
+        return request_id
+
+    def _ask_for_nickname(self, request_id: str, nickname: str, quoted: str) -> None:
+        self._spawn(self._set_nickname(request_id, nickname, quoted))
+
+    async def _set_nickname(self, request_id: str, nickname: str, quoted: str) -> None:
+        response: MSRPData | None = None
+        reason = "the stream has ended"
+        try:
+            if self.msrp_session is not None and self.state == "STARTED":
+                response = await self.msrp_session.request("NICKNAME", {"Use-Nickname": quoted})
+                reason = "the remote did not answer"
+        except SessionClosed as error:
+            reason = str(error)
+        finally:
+            known = {"message_id": request_id, "nickname": nickname, "response": response}
+            if response is not None and response.code == 200:
+                self._post("ChatStreamDidSetNickname", **known)
+            else:
+                code = _TIMEOUT if response is None or response.code is None else response.code
+                text = reason if response is None else response.comment or ""
+                self._post("ChatStreamDidNotSetNickname", code=code, reason=text, **known)
+
+    def _handle_NICKNAME(self, chunk: MSRPData) -> None:
+        assert self.msrp_session is not None  # it is what the request came by
+        match = _NICKNAME.fullmatch(chunk.headers.get("Use-Nickname", ""))
+        if "nickname" not in self.chatroom_capabilities:
+            self.msrp_session.respond(chunk, _METHOD_UNKNOWN)
+        elif match is None or len(match[1].encode()) > MAX_NICKNAME_LENGTH:
+            self.msrp_session.respond(chunk, _MALFORMED_NICKNAME)
+        else:
+            nickname = re.sub(r"\\(.)", r"\1", match[1])
+            self._post("ChatStreamGotNicknameRequest", nickname=nickname, chunk=chunk)
+
+    def accept_nickname(self, chunk: MSRPData) -> None:
+        """Grant what `ChatStreamGotNicknameRequest` asked for."""
+        run_in_loop(self._answer, chunk, 200, None)
+
+    def reject_nickname(self, chunk: MSRPData, code: int = _FORBIDDEN, reason: str | None = None) -> None:
+        """Refuse what `ChatStreamGotNicknameRequest` asked for; 425 says that somebody else has the name."""
+        run_in_loop(self._answer, chunk, code, reason)
+
+    def _answer(self, chunk: MSRPData, code: int, reason: str | None) -> None:
+        if self.msrp_session is not None and self.state == "STARTED":
+            self.msrp_session.respond(chunk, code, reason)
+
+
+def _listed(values: Iterable[Any] | None) -> list[Any] | None:
+    return None if values is None else list(values)
+
+
+def _quoted(nickname: str) -> str:
+    """The value of Use-Nickname; raises ValueError for what can be no nickname."""
+    if len(nickname.encode()) > MAX_NICKNAME_LENGTH or any(not character.isprintable() for character in nickname):
+        raise ValueError(f"a nickname is printable text of at most {MAX_NICKNAME_LENGTH} octets: {nickname[:60]!r}")
+    escaped = nickname.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
