@@ -207,7 +207,7 @@ def _fields(lines: Iterable[str]) -> Iterator[CPIMField]:
             continue
         uri = prefixes[prefix] if dot else default
         language, value = _parameters(rest)
-        if uri == CORE_NAMESPACE and name.upper() == "NS":
+        if name.upper() == "NS" and (not dot or uri == CORE_NAMESPACE):
             try:
                 declared, declared_uri = parse_address(value)
             except ValueError:
