@@ -231,7 +231,9 @@ class Frozen(Twin):
     def new(cls, other: Any) -> Self:
         if isinstance(other, cls):
             return other
-        values = {field: freeze(value) for field, value in cls._values_of(other).items()}
+        values = {
+            field: value if type(value) in _PLAIN else freeze(value) for field, value in cls._values_of(other).items()
+        }
         for field in cls._lists:
             values[field] = cls._rules[field](field, values[field], True)
         return cls._adopt(values)
@@ -319,7 +321,7 @@ def freeze(value: Any) -> Any:
     if isinstance(value, dict):
         return frozendict({key: freeze(item) for key, item in value.items()})
     if isinstance(value, list):
-        return frozenlist([freeze(item) for item in value])
+        return frozenlist([item if type(item) in _PLAIN else freeze(item) for item in value])
     return value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from sipsimple.sip.headers import BaseHeader
@@ -62,14 +62,17 @@ def canonical_name(name: str) -> str:
 class Headers:
     """Names and raw values in the order of the message; names are found in any case and in their compact form.
 
-    `cache` holds what `Message` has parsed; every change empties it.
+    `first` holds the first raw value of each name, and is not to be changed from outside. `cache` holds what `Message`
+    has parsed; every change empties it.
     """
 
-    __slots__ = ("_first", "_items", "cache")
+    __slots__ = ("_items", "cache", "first")
+
+    first: dict[str, str]
 
     def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
         self._items: list[tuple[str, str]] = []
-        self._first: dict[str, str] | None = None
+        self.first = {}
         self.cache: dict[str, Any] = {}
         self.extend(items)
 
@@ -78,27 +81,18 @@ class Headers:
         """Take over a list whose names are canonical already, without copying it."""
         self = object.__new__(cls)
         self._items = items
-        self._first = None
+        self.first = dict(reversed(items))
         self.cache = {}
         return self
 
-    @property
-    def first(self) -> Mapping[str, str]:
-        """The first raw value of each name, which is the canonical one where there is such."""
-        index = self._first
-        if index is None:
-            index = self._first = dict(reversed(self._items))
-        return index
-
     def get(self, name: str) -> str | None:
         """Return the first raw value, or `None`."""
-        first = self.first if self._first is None else self._first
-        value = first.get(name)
+        value = self.first.get(name)
         if value is not None:
             return value
         key = CANONICAL.get(name) or CANONICAL.get(name.lower())
         if key is not None:
-            return first.get(key)
+            return self.first.get(key)
         values = self.get_all(name)
         return values[0] if values else None
 
@@ -119,13 +113,16 @@ class Headers:
         """Append a header."""
         if "\r" in value or "\n" in value:
             raise _many_lines(value)
-        self._items.append((CANONICAL.get(name) or canonical_name(name), value))
-        self._changed()
+        name = CANONICAL.get(name) or canonical_name(name)
+        self._items.append((name, value))
+        self.first.setdefault(name, value)
+        if self.cache:
+            self.cache.clear()
 
     def extend(self, items: Iterable[tuple[str, str]]) -> None:
         """Append headers."""
-        self._items += [(CANONICAL.get(name) or canonical_name(name), _one_line(value)) for name, value in items]
-        self._changed()
+        for name, value in items:
+            self.add(name, value)
 
     def add_header(self, header: BaseHeader) -> None:
         """Append a header value under its own name."""
@@ -162,7 +159,7 @@ class Headers:
         return Headers.wrap(self._items.copy())
 
     def __contains__(self, name: str) -> bool:
-        return self.get(name) is not None
+        return name in self.first or self.get(name) is not None
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._items)
@@ -179,9 +176,8 @@ class Headers:
         return f"Headers({self._items!r})"
 
     def _changed(self) -> None:
-        self._first = None
-        if self.cache:
-            self.cache.clear()
+        self.first = dict(reversed(self._items))
+        self.cache.clear()
 
     def _positions(self, name: str) -> list[int]:
         key = CANONICAL.get(name)

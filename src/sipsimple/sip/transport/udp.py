@@ -84,12 +84,14 @@ class UDPSocket:
             self._queue(data, address)
             return
         try:
-            self._transmit(data, address)
+            self._socket.sendto(data, address)
         except BlockingIOError:
             self._queue(data, address)
             self._wake_when_writable()
-        except (OSError, OverflowError, UnicodeError) as error:
-            raise SendError(Destination("udp", *address), _as_os_error(error)) from error
+        except (OverflowError, UnicodeError) as error:
+            raise SendError(Destination("udp", *address), OSError(errno.EINVAL, str(error))) from error
+        except OSError:
+            self._send_again(data, address)
 
     def close(self) -> None:
         """Stop reading and close the socket; what is still queued is dropped. Idempotent."""
@@ -110,15 +112,13 @@ class UDPSocket:
         else:
             self.dropped += 1
 
-    def _transmit(self, data: bytes, address: Address) -> None:
+    def _send_again(self, data: bytes, address: Address) -> None:
+        # The kernel may have reported the ICMP error of an earlier datagram on this one; then it did not go out, and
+        # goes now. The earlier one's error waits in the error queue for `_readable`.
         try:
             self._socket.sendto(data, address)
-        except BlockingIOError:
-            raise
-        except OSError:
-            # The kernel may have reported the ICMP error of an earlier datagram on this one; then it did not go out,
-            # and goes now. The earlier one's error waits in the error queue for `_readable`.
-            self._socket.sendto(data, address)
+        except OSError as error:
+            raise SendError(Destination("udp", *address), error) from error
 
     def _wake_when_writable(self) -> None:
         if self._reading is None:
@@ -130,14 +130,17 @@ class UDPSocket:
         while self._waiting:
             data, address = self._waiting[0]
             try:
-                self._transmit(data, address)
+                self._socket.sendto(data, address)
             except BlockingIOError:
                 if self._reading is not None:
                     self._wake_when_writable()
                 return
             except OSError:
-                # Too late to tell the sender; the transaction's timer notices what got lost.
-                self.dropped += 1
+                try:
+                    self._send_again(data, address)
+                except SendError:
+                    # Too late to tell the sender; the transaction's timer notices what got lost.
+                    self.dropped += 1
             self._waiting.popleft()
         if self._reading is None:
             self._loop.remove_writer(self._socket.fileno())
@@ -221,7 +224,3 @@ def _unreachable_errno(ancillary: list[tuple[int, int, bytes]]) -> int | None:
         if code != _MESSAGE_SIZE and icmp_type in _UNREACHABLE_TYPES.get(origin, ()):
             return int(code)
     return None
-
-
-def _as_os_error(error: Exception) -> OSError:
-    return error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
