@@ -31,13 +31,16 @@ call_max_calls 8
 audio_player aubridge,loop
 audio_source aufile,{tone}
 audio_alert aubridge,loop
-ausrc_srate 8000
-auplay_srate 8000
+ausrc_srate {rate}
+auplay_srate {rate}
 snd_path {directory}
 rtp_ports {rtp_port}-{rtp_last}
 rtcp_mux no
 module_path {modules}
 module g711.so
+module opus.so
+module g722.so
+module gsm.so
 module aufile.so
 module aubridge.so
 module sndfile.so
@@ -46,6 +49,8 @@ module_app menu.so
 module_app ctrl_tcp.so
 ctrl_tcp_listen 127.0.0.1:{control_port}
 """
+FORMATS: Final = {"opus": ("opus/48000/2", 48000, 2), "g722": ("g722/16000/1", 16000, 1)}
+"""How it names its codecs, and the rate and channels of their sound; others have 8000 Hz and one channel."""
 
 
 class Baresip:
@@ -70,10 +75,14 @@ class Baresip:
         self._control_port = free_port()
         rtp_port = free_port()
         directory.mkdir()
-        tone = write_tone(directory / "tone.wav", frequency)
+        # Without a change of rate in baresip, which is none of ours.
+        _, rate, channels = FORMATS.get(codecs[0], (codecs[0], 8000, 1))
+        self._octets_per_second = 2 * rate * channels
+        tone = write_tone(directory / "tone.wav", frequency, rate=rate, channels=channels)
         (directory / "config").write_text(
             CONFIG.format(
                 port=self.port,
+                rate=rate,
                 transport=transport,
                 tone=tone,
                 directory=directory,
@@ -84,7 +93,8 @@ class Baresip:
             )
         )
         account = account or f"<sip:{user}@127.0.0.1>;regint=0"
-        (directory / "accounts").write_text(f"{account};answermode=auto;audio_codecs={','.join(codecs)}\n")
+        names = ",".join(FORMATS[name][0] if name in FORMATS else name for name in codecs)
+        (directory / "accounts").write_text(f"{account};answermode=auto;audio_codecs={names}\n")
         (directory / "contacts").touch()
         self.program = Program(need("baresip", "baresip-core"), "-4", "-f", directory)
         self.events: list[dict[str, Any]] = []
@@ -162,7 +172,7 @@ class Baresip:
 
     async def has_heard(self, seconds: float) -> None:
         """Wait until its recording of the present call is that long."""
-        size = int(seconds * 8000) * 2
+        size = int(seconds * self._octets_per_second)
         await until(
             lambda: any(path.stat().st_size >= size for path in self._recordings()),
             f"baresip hearing {seconds} s",

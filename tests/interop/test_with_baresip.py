@@ -17,7 +17,7 @@ THEIRS = 700.0
 LEVEL = -12.0
 SECONDS = 2.0
 
-CODECS = pytest.mark.parametrize("codec", ["PCMU", "PCMA"])
+CODECS = pytest.mark.parametrize("codec", ["PCMU", "PCMA", "opus", "G722"])
 
 
 def assert_heard(tone: Tone, frequency: float) -> None:
@@ -38,7 +38,7 @@ async def converse(agent: UserAgent, session: Session, baresip: Baresip, directo
 
 @CODECS
 async def test_baresip_is_called(nothing_left: None, tmp_path: Path, codec: str) -> None:
-    async with Baresip(tmp_path / "bob", frequency=THEIRS) as bob, user_agent() as alice:
+    async with Baresip(tmp_path / "bob", frequency=THEIRS, codecs=[codec.lower()]) as bob, user_agent() as alice:
         session = await alice.call(bob.uri, codecs=[codec])
         assert session.streams[0].codec == codec
         assert session.remote_user_agent.startswith("baresip")

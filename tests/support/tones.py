@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def write_tone(path: Path, frequency: float, seconds: float = 30.0, level: float = -12.0, rate: int = 8000) -> Path:
-    """Write a sine of `level` dB below full scale (its peak) as a mono WAV file of 16 bits."""
+def write_tone(
+    path: Path, frequency: float, seconds: float = 30.0, level: float = -12.0, rate: int = 8000, channels: int = 1
+) -> Path:
+    """Write a sine of `level` dB below full scale (its peak) as a WAV file of 16 bits, the same in all channels."""
     times = np.arange(int(seconds * rate)) / rate
     samples = 32767 * 10 ** (level / 20) * np.sin(2 * np.pi * frequency * times)
     with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
+        file.setnchannels(channels)
         file.setsampwidth(2)
         file.setframerate(rate)
-        file.writeframes(samples.astype("<i2").tobytes())
+        file.writeframes(samples.astype("<i2").repeat(channels).tobytes())
     return path
 
 
