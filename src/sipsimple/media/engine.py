@@ -20,6 +20,7 @@ from .errors import CommandError, DeviceError, MediaError, UnknownObject
 from .files import FileWorker, Recorder
 from .mixer import Mixer
 from .pcm import PCMSlot
+from .shield import load_soon
 from .stream_slots import StreamSlots
 from .values import replace
 
@@ -117,7 +118,8 @@ class Engine:
 
     def _succeed(self, command: c.Command, value: object = None) -> None:
         if command.reply_to:
-            self._emit(c.Reply(command.reply_to, value))
+            can_wait = isinstance(command, c.StopStream) and command.patient
+            self._emit(c.Reply(command.reply_to, value, can_wait=can_wait))
 
     def _fail(self, command: c.Command, error: MediaError) -> None:
         if command.reply_to:
@@ -325,19 +327,21 @@ _HANDLERS: Final[dict[type[c.Command], Callable[[Engine, Any], object]]] = {
     c.SetMuted: lambda engine, it: _mixer(engine, it).set_muted(it.slot, it.muted),
     c.AddPort: lambda engine, it: _mixer(engine, it).add_slot(it.slot, port=True),
     c.RemoveSlot: lambda engine, it: engine.desk(it.mixer).remove_slot(it.slot),
-    c.BridgeCreate: lambda engine, it: _mixer(engine, it).create_bridge(it.bridge),
+    c.BridgeCreate: lambda engine, it: _mixer(engine, it).create_bridge(it.bridge, it.members),
     c.BridgeDestroy: lambda engine, it: _mixer(engine, it).destroy_bridge(it.bridge),
     c.BridgeAdd: lambda engine, it: _mixer(engine, it).add_member(it.bridge, it.member, it.producer, it.consumer),
     c.BridgeRemove: lambda engine, it: _mixer(engine, it).remove_member(it.bridge, it.member),
     c.AddToneGenerator: lambda engine, it: engine.desk(it.mixer).add_tones(it.slot),
     c.PlayTones: Engine._play_tones,
     c.StopTones: lambda engine, it: engine.desk(it.mixer).stop_tones(it.slot),
-    c.OpenTransport: lambda engine, it: engine.streams.open_transport(it),
+    c.OpenTransport: lambda engine, it: engine.streams.open_transport(it, engine.now),
+    c.OpenTransports: lambda engine, it: engine.streams.open_transports(it, engine.now),
     c.CloseTransport: lambda engine, it: engine.streams.close_transport(it.transport, engine.now),
     c.StartStream: lambda engine, it: engine.streams.start(it, engine.desk(it.mixer), engine.now),
     c.UpdateStream: lambda engine, it: engine.streams.update(it.stream, it.config, engine.now),
     c.StopStream: lambda engine, it: engine.streams.stop(it.stream, engine.now),
     c.SendDTMF: lambda engine, it: engine.streams.send_digit(it.stream, it.digit),
+    c.LoadSecurity: lambda _, it: load_soon(handshakes=it.handshakes),
     c.StreamStatistics: lambda engine, it: engine.streams.statistics(it.stream),
     c.PlayFile: Engine._play_file,
     c.StopFile: Engine._stop_file,

@@ -16,8 +16,18 @@ import numpy as np
 
 from . import commands as c
 from .desk import Desk
-from .errors import CommandError, MediaError, UnknownObject
-from .stream import DigitReceived, FirstPacket, NoMedia, RemoteAddressChanged, RemoteBye, StreamConfig, StreamEvent
+from .errors import CommandError, MediaError, StreamError, UnknownObject
+from .stream import (
+    DigitReceived,
+    FirstPacket,
+    NoMedia,
+    RemoteAddressChanged,
+    RemoteBye,
+    Secured,
+    SecurityFailed,
+    StreamConfig,
+    StreamEvent,
+)
 from .streams import IntArray, StreamTable
 from .values import replace
 
@@ -68,12 +78,27 @@ class StreamSlots:
 
     # --- commands
 
-    def open_transport(self, command: c.OpenTransport) -> c.LocalAddress:
+    def open_transport(self, command: c.OpenTransport, now: float) -> c.LocalAddress:
         """Bind a pair of ports. Raises CommandError, PortsExhausted, StreamError."""
-        if command.transport in self._transports:
-            raise CommandError(f"transport {command.transport} is open: choose another identifier")
-        info = self._table.open_transport(command.address, command.port_range)
-        self._transports[command.transport] = info.id
+        return self._open(command.transport, command.address, command.port_range, now)
+
+    def open_transports(self, command: c.OpenTransports, now: float) -> tuple[c.LocalAddress, ...]:
+        """Bind as many pairs of ports as there are. Raises CommandError, StreamError."""
+        opened: list[c.LocalAddress] = []
+        for transport in command.transports:
+            try:
+                opened.append(self._open(transport, command.address, command.port_range, now))
+            except StreamError:
+                if not opened:
+                    raise
+                break
+        return tuple(opened)
+
+    def _open(self, transport: int, address: str, port_range: tuple[int, int], now: float) -> c.LocalAddress:
+        if transport in self._transports:
+            raise CommandError(f"transport {transport} is open: choose another identifier")
+        info = self._table.open_transport(address, port_range, now)
+        self._transports[transport] = info.id
         return c.LocalAddress(info.address, info.rtp_port, info.rtcp_port)
 
     def close_transport(self, transport: int, now: float) -> None:
@@ -215,6 +240,10 @@ class StreamSlots:
                 self._emit(c.DTMFReceived(stream.id, digit))
             case RemoteBye():
                 self._emit(c.RemoteSaidGoodbye(stream.id))
+            case Secured(suite=suite):
+                self._emit(c.StreamSecured(stream.id, suite))
+            case SecurityFailed(reason=reason):
+                self._emit(c.StreamSecurityFailed(stream.id, reason))
 
 
 def _for_mixer(config: StreamConfig, desk: Desk) -> StreamConfig:

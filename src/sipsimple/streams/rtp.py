@@ -4,7 +4,9 @@ The stream opens its ports when it is initialised, starts when both descriptions
 part in its own `bridge`, where the sound device is. On local hold it leaves the bridge, so that the local party neither
 hears nor is heard; on remote hold it stays, so that music from there is heard.
 
-Neither SRTP nor ICE is spoken: a peer that demands SRTP is refused, and an account that demands it gets no stream.
+SRTP is used as the account wants it (`rtp.srtp_encryption`): keys stand in the descriptions where those go over TLS or
+`rtp.use_srtp_without_tls` allows it, or are made by DTLS. An account that demands SRTP never sends or plays anything
+else. ICE is not spoken.
 """
 
 from __future__ import annotations
@@ -17,15 +19,25 @@ from zope.interface import implementer
 from sipsimple.audio import AudioBridge, AudioDevice, IAudioPort
 from sipsimple.audio.port import post, slots_changed
 from sipsimple.configuration.settings import SIPSimpleSettings
-from sipsimple.core import AudioTransport, PJSIPError, RTPTransport, SDPMediaStream, SIPCoreError
+from sipsimple.core import (
+    AudioTransport,
+    PJSIPError,
+    RTPTransport,
+    SDPMediaStream,
+    SDPNegotiationError,
+    SIPCoreError,
+)
 from sipsimple.core.media import MediaClient
 from sipsimple.core.media.formats import direction_of, is_reachable
+from sipsimple.core.media.keying import NOT_CONFIDENTIAL, objection
 from sipsimple.loop import Result, TaskOwner, run_in_loop
 from sipsimple.notification import IObserver, Notification, NotificationCenter
+from sipsimple.sip.sdp.fingerprint import fingerprint_of
 from sipsimple.streams.interface import IMediaStream, InvalidStreamError, UnknownStreamError
 from sipsimple.streams.recording import StreamRecording, recording_path
 from sipsimple.streams.registry import MediaStreamRegistrar
 
+SRTP_DISABLED: Final = "disabled"
 SRTP_MANDATORY: Final = "mandatory"
 NEGOTIATED_STATES: Final = ("INITIALIZED", "WAIT_ICE", "ESTABLISHED")
 
@@ -59,6 +71,8 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         self._wants_hold = False
         self._muted = False
         self._offer: tuple[Any, int] | None = None
+        self._refusal: str | None = None
+        self._encrypted: bool | None = None
         self._transport: RTPTransport | None = None
         self._audio: AudioTransport | None = None
         self._recording: StreamRecording | None = None
@@ -66,14 +80,15 @@ class AudioStream(metaclass=MediaStreamRegistrar):
 
     @classmethod
     def new_from_sdp(cls, account: Any, remote_sdp: Any, stream_index: int) -> AudioStream | None:
-        """A stream for an audio media that is offered over plain RTP; raises InvalidStreamError for what we refuse."""
+        """A stream for an audio media that is offered; raises InvalidStreamError for what we refuse, or cannot do."""
         media = remote_sdp.media[stream_index]
         if media.media != "audio":
             raise UnknownStreamError(f"{media.media} is not audio")
-        if media.transport != "RTP/AVP":
-            raise InvalidStreamError(f"audio over {media.transport} is not supported, only RTP/AVP")
-        if account.rtp.srtp_encryption == SRTP_MANDATORY:
-            raise InvalidStreamError("the account demands SRTP")
+        # By which way the offer came is not known here; `get_local_media` refuses keys that others could read.
+        ways = _ways(account, confidential=True)
+        refusal = objection(remote_sdp, stream_index, ways, account.rtp.srtp_encryption == SRTP_MANDATORY)
+        if refusal is not None:
+            raise InvalidStreamError(refusal)
         local_ip = SIPSimpleSettings().local_ip
         if not is_reachable(remote_sdp, stream_index, None if local_ip is None else str(local_ip)):
             raise InvalidStreamError("audio at an address of another family than ours")
@@ -129,6 +144,16 @@ class AudioStream(metaclass=MediaStreamRegistrar):
     @property
     def srtp_active(self) -> bool:
         return self._transport is not None and self._transport.srtp_active
+
+    @property
+    def srtp_cipher(self) -> str | None:
+        """The suite of SRTP in use, by its name in RFC 4568 or RFC 7714; None when nothing is encrypted."""
+        return self._transport.srtp_cipher if self._transport is not None else None
+
+    @property
+    def srtp_keying(self) -> str | None:
+        """How the keys of SRTP were, or are being, agreed on: `sdes` or `dtls`; None for plain RTP."""
+        return self._transport.srtp_keying if self._transport is not None else None
 
     @property
     def ice_active(self) -> bool:
@@ -191,25 +216,59 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         self._expect("initialize", "NULL")
         self.state = "INITIALIZING"
         self.session = session
-        run_in_loop(self._spawn, self._initialize, direction)
+        run_in_loop(self._initialize, direction)
 
     def _spawn(self, function: Callable[..., Any], *args: Any) -> None:
         self._tasks.spawn(function(*args))
 
-    async def _initialize(self, direction: str) -> None:
+    def _initialize(self, direction: str) -> None:
+        if self.state != "INITIALIZING":
+            return
         try:
-            if self.account.rtp.srtp_encryption == SRTP_MANDATORY:
-                raise SIPCoreError("the account demands SRTP, which is not supported")
-            local_ip = SIPSimpleSettings().local_ip
-            self._transport = RTPTransport(None if local_ip is None else str(local_ip))
-            await self._transport.open()
-            NotificationCenter().add_observer(self, name="SystemIPAddressDidChange")
-            self._audio = self._make_audio(direction)
+            self._transport = self._make_transport(direction)
+            if self._transport.open_at_once():
+                self._opened(direction)
+            else:
+                self._spawn(self._open, direction)
         except SIPCoreError as error:
             self._fail(str(error))
-        else:
-            self.state = "INITIALIZED"
-            post("MediaStreamDidInitialize", self)
+
+    async def _open(self, direction: str) -> None:
+        assert self._transport is not None  # made by the caller
+        try:
+            await self._transport.open()
+            self._opened(direction)
+        except SIPCoreError as error:
+            self._fail(str(error))
+
+    def _opened(self, direction: str) -> None:
+        NotificationCenter().add_observer(self, name="SystemIPAddressDidChange")
+        if self._refusal is None:
+            self._audio = self._make_audio(direction)
+        self.state = "INITIALIZED"
+        post("MediaStreamDidInitialize", self)
+
+    def _make_transport(self, direction: str) -> RTPTransport:
+        """The ports, not yet open. Raises SIPCoreError when SRTP is demanded and we must not offer it."""
+        rtp, local_ip = self.account.rtp, SIPSimpleSettings().local_ip
+        ways, forced = _ways(self.account, self._is_confidential), rtp.srtp_encryption == SRTP_MANDATORY
+        method = getattr(rtp, "srtp_keying", "sdes")
+        if self._offer is not None and direction == "incoming":
+            sdp, index = self._offer
+            self._refusal = objection(sdp, index, ways, forced)
+            if "dtls" in ways and fingerprint_of(sdp, index) is not None:
+                method = "dtls"
+        elif forced and method not in ways:
+            raise SIPCoreError(NOT_CONFIDENTIAL)
+        address = None if local_ip is None else str(local_ip)
+        transport = RTPTransport(address, method in ways, forced, srtp_keying=method)
+        transport.keying.accepts = ways
+        return transport
+
+    @property
+    def _is_confidential(self) -> bool:
+        """Whether descriptions may have keys, going the way that they go now."""
+        return self.session.transport == "tls" or bool(self.account.rtp.use_srtp_without_tls)
 
     def _make_audio(self, direction: str) -> AudioTransport:
         assert self._transport is not None  # opened by the caller
@@ -220,12 +279,22 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         return audio
 
     def get_local_media(self, for_offer: bool) -> SDPMediaStream:
-        """Our media with the direction that we want; the negotiation narrows it to what the remote allows."""
-        audio = self._audio
-        if audio is None or self.state not in NEGOTIATED_STATES:
+        """Our media with the direction that we want; the negotiation narrows it to what the remote allows.
+
+        Raises SDPNegotiationError when the media would be encrypted, or not, as the account does not want it.
+        """
+        audio, transport = self._audio, self._transport
+        if self._refusal is not None:
+            raise SDPNegotiationError(self._refusal)
+        if audio is None or transport is None or self.state not in NEGOTIATED_STATES:
             raise RuntimeError(f"get_local_media() is for initialized streams, this one is {self.state}")
+        # The next route may be another way than the last one was.
+        transport.keying.accepts = _ways(self.account, self._is_confidential)
         sends = not for_offer or audio.direction in (None, "sendrecv", "sendonly")
-        return audio.get_local_media(True, direction_of(sends, receives=not self._wants_hold))
+        direction = direction_of(sends, receives=not self._wants_hold)
+        if for_offer or self._offer is None:
+            return audio.get_local_media(True, direction)
+        return audio.answer(*self._offer, direction)
 
     def start(self, local_sdp: Any, remote_sdp: Any, stream_index: int) -> None:
         """Send and receive; raises RuntimeError unless initialized."""
@@ -242,13 +311,23 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         slots_changed(self, consumer=(None, slot), producer=(None, self.producer_slot))
         self._follow_hold()
         post("MediaStreamDidStart", self)
+        self._follow_encryption()
 
     def validate_update(self, remote_sdp: Any, stream_index: int) -> bool:
-        """True unless the remote wants a transport, codecs or an address that we cannot have."""
-        media = remote_sdp.media[stream_index]
-        if self._audio is None:
+        """True unless the remote wants an encryption, codecs or an address that we cannot have.
+
+        What is valid is what the next answer answers.
+        """
+        audio, transport = self._audio, self._transport
+        if audio is None or transport is None:
             return False
-        return media.port == 0 or (media.transport == "RTP/AVP" and self._audio.can_use(remote_sdp, stream_index))
+        if remote_sdp.media[stream_index].port:
+            ways = _ways(self.account, self._is_confidential)
+            refusal = objection(remote_sdp, stream_index, ways, transport.keying.forced)
+            if refusal is not None or not audio.can_use(remote_sdp, stream_index):
+                return False
+        self._offer = (remote_sdp, stream_index)
+        return True
 
     def update(self, local_sdp: Any, remote_sdp: Any, stream_index: int) -> None:
         """Go on as negotiated anew: in another direction, with another codec or to another place."""
@@ -268,6 +347,7 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         self._follow_hold()
         if changed:
             post("AudioStreamDidChangeRTPParameters", self)
+        self._follow_encryption()
 
     def hold(self) -> None:
         """Leave the bridge now, and ask for hold in the next description."""
@@ -315,6 +395,9 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         audio, transport = self._audio, self._transport
         slot = audio.slot if audio is not None else None
         self._audio = self._transport = None
+        self._take_part(False)
+        if self.device in self.bridge:
+            self.bridge.remove(self.device)
         NotificationCenter().discard_observer(self, name="SystemIPAddressDidChange")
         if audio is not None:
             NotificationCenter().discard_observer(self, sender=audio)
@@ -323,9 +406,6 @@ class AudioStream(metaclass=MediaStreamRegistrar):
             transport.close()
         if slot is not None:
             slots_changed(self, consumer=(slot, None), producer=(None if self._muted else slot, None))
-        self._take_part(False)
-        if self.device in self.bridge:
-            self.bridge.remove(self.device)
         post("MediaStreamDidEnd", self)
 
     def _fail(self, reason: str) -> None:
@@ -336,6 +416,15 @@ class AudioStream(metaclass=MediaStreamRegistrar):
     def _expect(self, method: str, state: str) -> None:
         if self.state != state:
             raise RuntimeError(f"{method}() is for streams in state {state}, this one is {self.state}")
+
+    def _follow_encryption(self) -> None:
+        """Tell when what is sent and heard begins to be encrypted, or ends to be."""
+        active = self.srtp_active
+        if active and not self._encrypted:
+            post("AudioStreamDidEnableEncryption", self, keying=self.srtp_keying, cipher=self.srtp_cipher)
+        elif self._encrypted and not active:
+            post("AudioStreamDidDisableEncryption", self)
+        self._encrypted = active
 
     # Hold
 
@@ -421,5 +510,14 @@ class AudioStream(metaclass=MediaStreamRegistrar):
             return
         if notification.name == "RTPAudioStreamGotDTMF":
             post("AudioStreamGotDTMF", self, digit=notification.data.digit)
+        elif notification.name == "RTPAudioTransportDidSecure":
+            self._follow_encryption()
         elif notification.name == "RTPAudioTransportDidFail":
             self._fail(notification.data.reason)
+
+
+def _ways(account: Any, confidential: bool) -> frozenset[str]:
+    """How an account may come to keys: those in descriptions are for nobody else to read."""
+    if account.rtp.srtp_encryption == SRTP_DISABLED:
+        return frozenset()
+    return frozenset({"sdes", "dtls"} if confidential else {"dtls"})
