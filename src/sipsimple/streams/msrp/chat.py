@@ -8,6 +8,7 @@ it is asked in the caller's thread; the work follows in the loop.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections import deque
@@ -39,6 +40,9 @@ __all__ = ["MAX_CHAT_MESSAGE", "ChatStream", "ChatStreamError"]
 
 MAX_CHAT_MESSAGE: Final = 10 * 1024 * 1024
 """Bytes of an incoming message with its envelope; a larger one is answered with 413."""
+SHORT_MESSAGE: Final = 2048
+"""Bytes up to which a message goes in one chunk whatever waits (RFC 4975 7.1.1); a longer one is let go alone, so that
+no other message overtakes it."""
 MAX_NICKNAME_LENGTH: Final = 1023
 """Octets (RFC 7701 7.1)."""
 
@@ -103,6 +107,9 @@ class ChatStream(MSRPStreamBase):
         self.remote_capabilities: frozenset[str] = frozenset()
         """The words of the remote's `a=chatroom` (RFC 7701 8); known at the start."""
         self._waiting: deque[_Letter] = deque()
+        self._outbox: deque[_Letter] = deque()
+        self._long_message: str | None = None
+        self._outbox_is_empty = asyncio.Event()
         self._unreported: dict[str, _Letter] = {}
         self._is_flowing = False
 
@@ -207,17 +214,34 @@ class ChatStream(MSRPStreamBase):
         try:
             if not letter.wire:
                 self._check(letter)
-            self._send(letter)
         except ChatStreamError as error:
             self._not_delivered(letter, _UNSUPPORTED, str(error), None)
-        except SessionClosed as error:
-            self._not_delivered(letter, _TIMEOUT, str(error), None)
+            return
+        if not letter.is_indication or self._is_taken(letter.content_type):
+            self._outbox.append(letter)
+            self._empty_outbox()
+
+    def _empty_outbox(self) -> None:
+        """Hand messages to the session; behind a long one they wait until it has gone."""
+        while self._outbox and self._long_message is None:
+            letter = self._outbox.popleft()
+            try:
+                self._send(letter)
+            except SessionClosed as error:
+                self._not_delivered(letter, _TIMEOUT, str(error), None)
+        if self._outbox:
+            self._outbox_is_empty.clear()
+        else:
+            self._outbox_is_empty.set()
+
+    def _message_left(self, message: OutgoingMessage) -> None:
+        if message.message_id == self._long_message:
+            self._long_message = None
+            self._empty_outbox()
 
     def _send(self, letter: _Letter) -> None:
         if self.msrp_session is None or self.state != "STARTED":
             raise SessionClosed("the stream has ended")
-        if letter.is_indication and not self._is_taken(letter.content_type):
-            return
         is_report_wanted = not letter.is_indication
         if is_report_wanted:
             self._unreported[letter.message_id] = letter
@@ -229,6 +253,8 @@ class ChatStream(MSRPStreamBase):
             failure_report="partial",
             headers=None if is_report_wanted else {"Success-Report": "no"},
         )
+        if len(letter.wire) > SHORT_MESSAGE:
+            self._long_message = letter.message_id
 
     def _check(self, letter: _Letter) -> None:
         """Write the message as the remote takes it; raises ChatStreamError when it does not."""
@@ -295,6 +321,7 @@ class ChatStream(MSRPStreamBase):
             wire, letter.wire = letter.wire, b""
             letter.content = b""
             self._post("ChatStreamDidSendMessage", message=message.chunk(wire))
+        self._message_left(message)
 
     def _message_delivered(self, message: OutgoingMessage, chunk: MSRPData, is_complete: bool) -> None:
         if is_complete and self._unreported.pop(message.message_id, None) is not None:
@@ -312,6 +339,7 @@ class ChatStream(MSRPStreamBase):
         letter = self._unreported.get(message.message_id)
         if letter is not None:
             self._not_delivered(letter, code, reason, chunk)
+        self._message_left(message)
 
     def _not_delivered(self, letter: _Letter, code: int, reason: str, chunk: MSRPData | None) -> None:
         self._unreported.pop(letter.message_id, None)
@@ -327,9 +355,14 @@ class ChatStream(MSRPStreamBase):
     def _ended(self) -> None:
         """What never left, because the stream did not start, is not delivered either."""
         self._is_flowing = False
-        for letter in [*self._unreported.values(), *self._waiting]:
+        for letter in [*self._unreported.values(), *self._outbox, *self._waiting]:
             self._not_delivered(letter, _TIMEOUT, "the stream has ended", None)
+        self._outbox.clear()
         self._waiting.clear()
+
+    async def _finish(self) -> None:
+        self._empty_outbox()
+        await self._outbox_is_empty.wait()
 
     # Receiving
 
