@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from sipsimple.sip.errors import SIPCoreError
-from sipsimple.sip.frozen import frozendict
+from sipsimple.sip.frozen import frozendict, replaced
 from sipsimple.sip.headers import FrozenHeader
 from sipsimple.sip.message import Headers, Request, Response
 from sipsimple.sip.transport import DEFAULT_PORTS, Destination, Peer, TransportName
@@ -83,9 +83,8 @@ def compose_request(
 
 def tagged(header: Any, tag: str) -> Any:
     """The same From or To, frozen, with this tag."""
-    kind = header.frozen_type
-    frozen = kind.new(header)
-    return kind(frozen.uri, frozen.display_name, frozendict({**frozen.parameters, "tag": tag}))
+    frozen = header.frozen_type.new(header)
+    return replaced(frozen, parameters=frozendict({**frozen.parameters, "tag": tag}))
 
 
 def add_extra(headers: Headers, extra: Iterable[Any]) -> None:
@@ -95,9 +94,11 @@ def add_extra(headers: Headers, extra: Iterable[Any]) -> None:
 
 def checked_extra(extra_headers: Iterable[Any] | None, forbidden: Iterable[str] = ()) -> tuple[Any, ...]:
     """The application's own headers, frozen; raises ValueError for one that the stack writes itself."""
+    if not extra_headers:
+        return ()
     refused = _GENERATED.union(name.lower() for name in forbidden)
     frozen = []
-    for header in extra_headers or ():
+    for header in extra_headers:
         if header.name.lower() in refused:
             raise ValueError(f"the header {header.name} is written by the stack; it cannot be an extra header")
         frozen.append(header.frozen_type.new(header) if hasattr(header, "frozen_type") else FrozenHeader.new(header))

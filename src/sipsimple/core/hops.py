@@ -4,7 +4,8 @@ those of the other side come to.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 from sipsimple.core.composing import destination_of
 from sipsimple.core.stack import stack
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from sipsimple.sip.dialog import Dialog
     from sipsimple.sip.message import Request
     from sipsimple.sip.transport import Destination
+
+MAX_CONTACTS: Final = 256
+"""Contacts of ours that are kept: those who are called are few."""
 
 
 def first_hop(route: Any, sender: Any, request_uri: Any) -> Destination:
@@ -49,5 +53,10 @@ def own_contact(request: Request, source: Destination) -> FrozenContactHeader:
     uri, transport = request.uri, source.transport
     local = stack().endpoint.local_address(transport, source.host)
     host, port = local if local is not None else (uri.host, uri.port)
+    return _contact(uri.user, host, port, transport)
+
+
+@lru_cache(maxsize=MAX_CONTACTS)
+def _contact(user: str | None, host: str, port: int | None, transport: str) -> FrozenContactHeader:
     parameters: frozendict[str, str | None] = frozendict() if transport == "udp" else frozendict(transport=transport)
-    return FrozenContactHeader(FrozenSIPURI(host, user=uri.user, port=port, parameters=parameters))
+    return FrozenContactHeader(FrozenSIPURI(host, user=user, port=port, parameters=parameters))

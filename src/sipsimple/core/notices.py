@@ -12,5 +12,5 @@ from sipsimple.sip.notice import message_attributes
 def post(name: str, sender: object, message: Request | Response | None = None, **attributes: Any) -> None:
     """Post a notification; `message` adds headers, body and what its kind of message has."""
     if message is not None:
-        attributes.update(message_attributes(message))
+        attributes |= message_attributes(message)
     NotificationCenter().post_notification(name, sender, TimestampedNotificationData(**attributes))

@@ -11,12 +11,12 @@ class ReadOnly(Generic[T]):
     """Shows the private attribute of the same name with an underscore in front; assigning raises AttributeError."""
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
+        self._attribute = f"_{name}"
 
     def __get__(self, instance: Any, owner: type) -> T:
         if instance is None:
             return cast(T, self)
-        return cast(T, getattr(instance, f"_{self._name}"))
+        return getattr(instance, self._attribute)  # type: ignore[no-any-return]
 
     def __set__(self, instance: object, value: object) -> None:
-        raise AttributeError(f"{type(instance).__name__}.{self._name} is read-only")
+        raise AttributeError(f"{type(instance).__name__}.{self._attribute[1:]} is read-only")

@@ -86,8 +86,8 @@ def answer_audio(
     about_codecs = [attribute.name in ("rtpmap", "fmtp") for attribute in own.attributes]
     place = about_codecs.index(True) if any(about_codecs) else 0
     kept = [attribute for attribute, drop in zip(own.attributes, about_codecs, strict=True) if not drop]
-    described = [FrozenSDPAttribute("rtpmap", codec.rtpmap) for codec in codecs]
-    described += [FrozenSDPAttribute("fmtp", f"{codec.payload_type} {codec.fmtp}") for codec in codecs if codec.fmtp]
+    described = [FrozenSDPAttribute.parse(f"rtpmap:{codec.rtpmap}") for codec in codecs]
+    described += [FrozenSDPAttribute.parse(f"fmtp:{codec.payload_type} {codec.fmtp}") for codec in codecs if codec.fmtp]
     answer = replaced(
         own,
         port_count=1,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final, Self
 
 from sipsimple.sip.frozen import EMPTY, Frozen, Mutable, frozendict, mapping, text_or_none, thaw
@@ -146,6 +147,11 @@ class FrozenContactHeader(Frozen, BaseContactHeader, normal=ContactHeader):
     uri: FrozenSIPURI | None
     parameters: frozendict[str, str | None]
 
+    @cached_property
+    def body(self) -> str:
+        """The address, or `*`; written once."""
+        return super().body
+
 
 class BaseIdentityHeader(_AddressHeader):
     """Who or what a message is from, to, or passes through."""
@@ -177,6 +183,11 @@ class FrozenIdentityHeader(Frozen, BaseIdentityHeader):
 
     uri: FrozenSIPURI
     parameters: frozendict[str, str | None]
+
+    @cached_property
+    def body(self) -> str:
+        """The address as it stands on the wire; written once."""
+        return super().body
 
 
 class FromHeader(IdentityHeader):

@@ -113,7 +113,8 @@ def words(limit: int) -> Rule:
     def rule(name: str, value: Any, frozen: bool) -> Any:
         held = _bounded_list(name, value, frozen, limit)
         for member in held:
-            word(name, member, frozen)
+            if not (isinstance(member, str) and _PLAIN_WORD.fullmatch(member)):
+                word(name, member, frozen)
         return held
 
     return rule

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 
 from sipsimple.sip.errors import SDPNegotiationError
 from sipsimple.sip.sdp.session import BaseSDPMediaStream
@@ -46,6 +46,9 @@ STATIC_TYPES: Final = {
 
 # Companions of a codec, never chosen as the codec of a stream.
 _COMPANIONS: Final = frozenset({TELEPHONE_EVENT, "cn", "red", "ulpfec", "rtx"})
+
+_Listed: TypeAlias = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+"""What a media says of its codecs: formats, values of `rtpmap`, values of `fmtp`."""
 
 _PAYLOAD_TYPE: Final = re.compile(r"[0-9]{1,3}")
 _RTPMAP: Final = re.compile(r"([0-9]{1,3})\s+([^\s/]+)/([0-9]{1,9})(?:/([0-9]{1,3}))?\s*")
@@ -101,13 +104,23 @@ def codecs_of(media: BaseSDPMediaStream) -> list[Codec]:
 
     A format is left out when nobody says what it means: no number, or dynamic and without a readable `rtpmap`.
     """
-    attributes = media.attributes
-    return list(_codecs(tuple(media.formats), tuple(attributes.getall("rtpmap")), tuple(attributes.getall("fmtp"))))
+    return list(_codecs(_listed(media)))
+
+
+def _listed(media: BaseSDPMediaStream) -> _Listed:
+    rtpmaps, fmtps = [], []
+    for attribute in media.attributes:
+        if attribute.name == "rtpmap":
+            rtpmaps.append(attribute.value)
+        elif attribute.name == "fmtp":
+            fmtps.append(attribute.value)
+    return tuple(media.formats), tuple(rtpmaps), tuple(fmtps)
 
 
 @lru_cache(maxsize=MAX_REMEMBERED)
-def _codecs(formats: tuple[str, ...], rtpmaps: tuple[str, ...], fmtps: tuple[str, ...]) -> list[Codec]:
+def _codecs(listed: _Listed) -> tuple[Codec, ...]:
     # A user agent lists the same few codecs in every call.
+    formats, rtpmaps, fmtps = listed
     maps = {found[1]: found for found in map(_RTPMAP.fullmatch, rtpmaps) if found}
     parameters = {found[1]: found[2].rstrip() for found in map(_FMTP.fullmatch, fmtps) if found}
     codecs = []
@@ -121,7 +134,7 @@ def _codecs(formats: tuple[str, ...], rtpmaps: tuple[str, ...], fmtps: tuple[str
         else:
             continue
         codecs.append(Codec(int(format), name, rate, channels, parameters.get(format, "")))
-    return codecs
+    return tuple(codecs)
 
 
 def agreed_codecs(local: BaseSDPMediaStream, remote: BaseSDPMediaStream) -> Agreement:
@@ -129,11 +142,19 @@ def agreed_codecs(local: BaseSDPMediaStream, remote: BaseSDPMediaStream) -> Agre
 
     Raises SDPNegotiationError when there is none.
     """
-    ours = codecs_of(local)
-    common = [(theirs, own) for theirs in codecs_of(remote) for own in ours if theirs.matches(own)]
+    agreement = _agreed(_listed(local), _listed(remote))
+    if agreement is None:
+        raise SDPNegotiationError(f"no common codec for {remote.media}")
+    return agreement
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
+def _agreed(local: _Listed, remote: _Listed) -> Agreement | None:
+    ours = _codecs(local)
+    common = [(theirs, own) for theirs in _codecs(remote) for own in ours if theirs.matches(own)]
     choice = next(((theirs, own) for theirs, own in common if not theirs.is_companion), None)
     if choice is None:
-        raise SDPNegotiationError(f"no common codec for {remote.media}")
+        return None
     events = [(theirs, own) for theirs, own in common if theirs.is_telephone_event]
     # RFC 4733 2.1 wants the clock of the codec; many only know 8000 Hz, and that is better than no DTMF.
     events.sort(key=lambda pair: pair[0].rate != choice[0].rate)

@@ -7,7 +7,6 @@ contacts) are accepted and not kept.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
@@ -121,10 +120,9 @@ class BaseSDPMediaStream(Twin):
     def __str__(self) -> str:
         return f'<{type(self).__name__} for "{self.media}" on port {self.port}>'
 
-    def _lines(self) -> Iterator[str]:
+    def _lines(self) -> list[str]:
         port = str(self.port) if self.port_count == 1 else f"{self.port}/{self.port_count}"
-        yield " ".join([f"m={self.media}", port, self.transport, *self.formats])
-        yield from _common_lines(self)
+        return [" ".join([f"m={self.media}", port, self.transport, *self.formats]), *_common_lines(self)]
 
 
 class SDPMediaStream(Mutable, BaseSDPMediaStream):
@@ -230,13 +228,16 @@ class BaseSDPSession(Twin):
     def __str__(self) -> str:
         return f'<{type(self).__name__} for "{self.address}": {", ".join(str(media) for media in self.media)}>'
 
-    def _lines(self) -> Iterator[str]:
-        yield "v=0"
-        yield f"o={self.user} {self.id} {self.version} {self.net_type} {self.address_type} {self.address}"
-        yield f"s={self.name}"
-        yield from _common_lines(self, f"t={self.start_time} {self.stop_time}")
+    def _lines(self) -> list[str]:
+        lines = [
+            "v=0",
+            f"o={self.user} {self.id} {self.version} {self.net_type} {self.address_type} {self.address}",
+            f"s={self.name}",
+            *_common_lines(self, f"t={self.start_time} {self.stop_time}"),
+        ]
         for media in self.media:
-            yield from media._lines()
+            lines += media._lines()
+        return lines
 
 
 class SDPSession(Mutable, BaseSDPSession):
@@ -255,7 +256,7 @@ class FrozenSDPSession(Frozen, BaseSDPSession, normal=SDPSession):
 
     @cached_property
     def _encoded(self) -> bytes:
-        return "".join([f"{line}\r\n" for line in self._lines()]).encode("utf-8", "surrogateescape")
+        return "\r\n".join([*self._lines(), ""]).encode("utf-8", "surrogateescape")
 
     @classmethod
     def parse(cls, data: bytes) -> FrozenSDPSession:
@@ -278,12 +279,12 @@ def _read_session(data: bytes) -> FrozenSDPSession:
 _known_session: Final = lru_cache(maxsize=MAX_REMEMBERED)(_read_session)
 
 
-def _common_lines(owner: BaseSDPSession | BaseSDPMediaStream, timing: str | None = None) -> Iterator[str]:
+def _common_lines(owner: BaseSDPSession | BaseSDPMediaStream, timing: str | None = None) -> list[str]:
+    lines = []
     if owner.info is not None:
-        yield f"i={owner.info}"
+        lines.append(f"i={owner.info}")
     if owner.connection is not None:
-        yield f"c={owner.connection}"
+        lines.append(f"c={owner.connection}")
     if timing is not None:
-        yield timing
-    for attribute in owner.attributes:
-        yield f"a={attribute}"
+        lines.append(timing)
+    return lines + [f"a={attribute}" for attribute in owner.attributes]
