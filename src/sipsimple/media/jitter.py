@@ -273,7 +273,6 @@ class JitterBuffer:
         room = self._max_lead - self.frame_size - (self._newest[rows] - self._position[rows])
         step = np.minimum(np.where(overtaken, self.frame_size, late_by), room)
         self._position[rows] -= np.maximum(step, 0)
-        self._open_window(rows)
 
     def append(self, row: int, timestamp: int, samples: SampleArray) -> bool:
         """Take in one packet as `write` does, if it is in time and nothing has to be moved; else do nothing: False.
@@ -416,6 +415,8 @@ class JitterBuffer:
         self._late_ticks[rows[timely]] = 0
         if troubled.any():
             self._trim_new(rows[self._new[rows]])
+            # What came with a late packet, after a stall, says nothing of the leads from now on.
+            self._open_window(rows[late])
             self._give_up_late(rows[late & ~timely])
             self._close_windows(rows[self._window_ticks[rows] >= WINDOW_TICKS])
         self._late[rows] = self._timely[rows] = False
