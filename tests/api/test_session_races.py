@@ -5,6 +5,8 @@ The other party is written message by message, so that the order is the one that
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 from sipsimple.core import SIPURI, ToHeader
 from sipsimple.notification import NotificationCenter
-from sipsimple.session import Session
+from sipsimple.session import Session, proposing
 from sipsimple.sip.endpoint import Endpoint
 from sipsimple.sip.message import Response
 from sipsimple.sip.transport import TransportNotListening
@@ -302,3 +304,149 @@ async def test_a_session_that_comes_to_grief_ends_the_stream_that_was_being_adde
         assert fresh.calls[-1] == callee.streams[0].calls[-1] == "end"
         peer.respond(await peer.expect("BYE"), 200)
         assert "the session came to grief" in caplog.text
+
+
+async def unacknowledged(peer: RawPeer, version: int = 2) -> None:
+    """Have the agent accept a re-INVITE of ours, and do not say that the 2xx has come."""
+    peer.request("INVITE", changed(version))
+    await peer.response(200)
+
+
+async def test_a_hold_waits_for_the_ack_of_a_proposal_of_the_other_party(agent: Agent):
+    async with established(agent) as (peer, callee):
+        await unacknowledged(peer)
+        callee.hold()
+        again = await peer.receive()
+        assert (again.code, again.cseq[0]) == (200, peer.cseq), "the 2xx is repeated, and nothing else is sent"
+        peer.request("ACK", cseq=peer.cseq)
+        peer.respond(await peer.expect("INVITE"), 200, "OK", changed(3, direction="recvonly"))
+        assert (await agent.record.until(callee, "DidChangeHoldState")).on_hold
+
+
+async def test_a_new_stream_waits_for_the_ack_of_a_proposal_of_the_other_party(agent: Agent):
+    async with established(agent) as (peer, callee):
+        await unacknowledged(peer)
+        fresh = agent.stream()
+        callee.add_stream(fresh)
+        again = await peer.receive()
+        assert (again.code, again.cseq[0]) == (200, peer.cseq), "the 2xx is repeated, and nothing else is sent"
+        peer.request("ACK", cseq=peer.cseq)
+        peer.respond(await peer.expect("INVITE"), 200, "OK", changed(3, "m=x-contract 9 TCP/X *\n"))
+        assert (await agent.record.until(callee, "GotAcceptProposal")).streams == [fresh]
+
+
+async def test_a_new_stream_that_waits_for_an_ack_can_be_withdrawn(agent: Agent):
+    async with established(agent) as (peer, callee):
+        await unacknowledged(peer)
+        callee.add_stream(agent.stream())
+        callee.cancel_proposal()
+        assert (await agent.record.until(callee, "GotRejectProposal")).code == 487
+        peer.request("ACK", cseq=peer.cseq)
+        callee.end()
+        assert (await peer.expect("BYE")).cseq[0] == 1, "nothing was sent before it"
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once what has crossed a proposal of the other party."""
+    monkeypatch.setattr(proposing, "OWNER_WAIT", (0.0, 0.0))
+    monkeypatch.setattr(proposing, "OTHER_WAIT", (0.0, 0.0))
+
+
+@pytest.mark.usefixtures("no_waiting")
+async def test_the_removal_of_a_stream_that_crosses_a_proposal_is_told_again(agent: Agent):
+    async with established(agent) as (peer, callee):
+        (stream,) = callee.streams
+        callee.remove_stream(stream)
+        crossing = await peer.expect("INVITE")
+        peer.respond(crossing, 491)
+        again = await peer.expect("INVITE")
+        assert b"m=x-contract 0 " in again.body
+        assert agent.record.short(callee).count("DidRenegotiateStreams") == 1
+        assert stream.calls[-1] == "end"
+        peer.respond(again, 200, "OK", changed(3).replace(" 9 TCP/X", " 0 TCP/X"))
+        await eventually(lambda: len(agent.record.transactions(callee)) == 3, "the second answer")
+        assert [code for _, _, code, _ in agent.record.transactions(callee)[1:]] == [491, 200]
+        await eventually(lambda: callee.state == "connected", "the calm")
+
+
+@pytest.mark.usefixtures("no_waiting")
+async def test_a_removal_that_crosses_every_time_is_given_up(agent: Agent):
+    async with established(agent) as (peer, callee):
+        callee.remove_stream(callee.streams[0])
+        for _ in range(proposing.MAX_ATTEMPTS):
+            peer.respond(await peer.expect("INVITE"), 491)
+        await eventually(
+            lambda: len(agent.record.transactions(callee)) == 1 + proposing.MAX_ATTEMPTS, "the last answer"
+        )
+        callee.end()
+        await peer.expect("BYE")
+
+
+async def test_a_stream_that_is_removed_in_the_instant_of_a_proposal_is_told_after_it(agent: Agent):
+    async with established(agent) as (peer, callee):
+        with at_once(callee, "received_proposal", lambda: callee.remove_stream(callee.streams[0])):
+            peer.request("INVITE", changed(2))
+            await peer.response(200)
+        peer.request("ACK", cseq=peer.cseq)
+        assert b"m=x-contract 0 " in (await peer.expect("INVITE")).body
+        assert callee.streams == []
+
+
+async def test_a_removal_waits_for_the_ack_of_a_proposal_of_the_other_party(agent: Agent):
+    async with established(agent) as (peer, callee):
+        await unacknowledged(peer)
+        callee.remove_stream(callee.streams[0])
+        await agent.record.until(callee, "DidRenegotiateStreams")
+        peer.request("ACK", cseq=peer.cseq)
+        assert b"m=x-contract 0 " in (await peer.expect("INVITE")).body
+
+
+@pytest.mark.usefixtures("no_waiting")
+async def test_a_new_address_is_told_again_when_its_proposal_crosses_another(agent: Agent):
+    async with established(agent) as (peer, callee):
+        await unacknowledged(peer)
+        NotificationCenter().post_notification("SystemIPAddressDidChange")
+        assert (await peer.receive()).code == 200
+        peer.request("ACK", cseq=peer.cseq)
+        crossing = await peer.expect("INVITE")
+        peer.respond(crossing, 491)
+        again = await peer.expect("INVITE")
+        assert again.cseq[0] == crossing.cseq[0] + 1
+        peer.respond(again, 200, "OK", changed(3))
+        await eventually(lambda: callee.state == "connected", "the calm")
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+async def test_6_22_a_stream_that_the_other_party_removes_leaves_the_session(agent: Agent, method: str):
+    async with established(agent) as (peer, callee):
+        (stream,) = callee.streams
+        peer.request(method, changed(2).replace(" 9 TCP/X", " 0 TCP/X"))
+        assert b"m=x-contract 0 " in (await peer.response(200)).body
+        told = await agent.record.until(callee, "DidRenegotiateStreams")
+        assert (told.originator, told.action, told.streams) == ("remote", "remove", [stream])
+        assert callee.streams == []
+        assert stream.calls[-2:] == ["deactivate", "end"]
+
+
+async def test_a_stream_that_is_refused_in_the_answer_to_a_hold_leaves_the_session(agent: Agent):
+    async with established(agent) as (peer, callee):
+        (stream,) = callee.streams
+        callee.hold()
+        peer.respond(await peer.expect("INVITE"), 200, "OK", changed(2).replace(" 9 TCP/X", " 0 TCP/X"))
+        told = await agent.record.until(callee, "DidRenegotiateStreams")
+        assert (told.originator, told.action, told.streams) == ("remote", "remove", [stream])
+        assert stream.calls[-2:] == ["deactivate", "end"]
+        assert callee.state == "connected"
+
+
+async def test_what_a_stream_tells_in_its_own_thread_wakes_the_session(agent: Agent):
+    async with established(agent, slow=frozenset({"start"})) as (_, callee):
+        (stream,) = callee.proposed_streams
+        await eventually(lambda: "start" in stream.calls, "the start")
+        mailbox, threads = callee._mailbox, []
+        put = mailbox.put_nowait
+        mailbox.put_nowait = lambda event: (threads.append(threading.current_thread()), put(event))
+        await asyncio.to_thread(stream.tell, "MediaStreamDidStart")
+        await agent.record.until(callee, "DidStart")
+        assert set(threads) == {threading.current_thread()}

@@ -18,6 +18,7 @@ from sipsimple.session.events import (
     Negotiated,
     RemoveRequested,
     StreamFailed,
+    StreamsLeft,
 )
 from sipsimple.session.flow import CallFlow, DialogOver, HangUp
 
@@ -37,6 +38,8 @@ class Conversation(CallFlow):
         self.streams = call.streams
         self.acknowledged = True
         self.postponed = call.postponed
+        # What goes out by itself as soon as the dialog has room for a proposal of ours.
+        self.later: list[Event] = []
         self._known = call.negotiated
 
     async def run(self) -> None:
@@ -45,11 +48,19 @@ class Conversation(CallFlow):
             while True:
                 await self._settle_dialog()
                 await self._settle_hold()
-                await self._take(self.postponed.pop(0) if self.postponed else await self.receive())
+                self.dismiss_refused()
+                await self._take(await self._next_business())
         except HangUp as error:
             await self.hang_up(str(error))
         except DialogOver as error:
             await self.remote_hung_up(error.data)
+
+    async def _next_business(self) -> Event:
+        if self.postponed:
+            return self.postponed.pop(0)
+        if self.later and self.may_propose:
+            return self.later.pop(0)
+        return await self.receive()
 
     async def _take(self, event: Event) -> None:
         match event:
@@ -60,12 +71,21 @@ class Conversation(CallFlow):
             case AddRequested(stream):
                 self._begin_proposal()
                 await proposing.add(self, stream)
-            case RemoveRequested(stream):
+            case RemoveRequested(stream) if stream in self.streams:
                 self._begin_proposal()
                 await proposing.remove(self, stream)
+            case RemoveRequested():
+                # The other party has removed it in the same instant.
+                self._back_to_calm()
+            case AddressChanged() | StreamsLeft() if not self.may_propose:
+                self.later.append(event)
             case AddressChanged():
                 self._begin_proposal()
-                await proposing.move(self)
+                await proposing.move(self, event)
+            case StreamsLeft() if self.has_leftovers:
+                self._begin_proposal()
+                await proposing.tell_what_left(self, event)
+                self.session.state = "connected"
             case HoldChanged() if self.session.state == "sending_proposal":
                 # It changed back before anything was sent, or is carried out already, or is done next.
                 self._back_to_calm()
@@ -100,13 +120,14 @@ class Conversation(CallFlow):
             held = self.held_by_remote()
             self.update_streams(negotiated)
             self.report_remote_hold(held)
+        self.dismiss_refused()
         await proposed.answer(self)
 
     async def _settle_hold(self) -> None:
         """Carry out what `hold` and `unhold` asked for meanwhile."""
         session = self.session
         while session._wants_hold != session._held and session.state in ("connected", "sending_proposal"):
-            if session._invitation.sub_state != "normal":
+            if not self.may_propose:
                 return
             session.state = "sending_proposal"
             await proposing.change_hold(self)
@@ -123,6 +144,11 @@ class Conversation(CallFlow):
     def is_asked(self) -> bool:
         """True while a re-INVITE of the other party waits for an answer."""
         return bool(self.session._invitation.sub_state == "received_proposal")
+
+    @property
+    def may_propose(self) -> bool:
+        """True while the dialog has room for a re-INVITE of ours."""
+        return bool(self.session._invitation.may_propose)
 
     def remind(self, event: Event, delay: float) -> None:
         """Have the event come in `delay` seconds."""
@@ -173,6 +199,23 @@ class Conversation(CallFlow):
         for stream in self.streams:
             if sdp.accepts(negotiated.local_sdp, stream.index) and sdp.accepts(negotiated.remote_sdp, stream.index):
                 stream.update(negotiated.local_sdp, negotiated.remote_sdp, stream.index)
+
+    @property
+    def has_leftovers(self) -> bool:
+        """True while both descriptions have media that no stream of ours carries any more."""
+        carried = {stream.index for stream in self.streams}
+        return any(index not in carried and self._agreed(index) for index in range(len(self.active_local.media)))
+
+    def _agreed(self, index: int) -> bool:
+        return sdp.accepts(self.active_local, index) and sdp.accepts(self.active_remote, index)
+
+    def dismiss_refused(self) -> None:
+        """Let the streams go that the other party has taken out, be it by UPDATE or in an answer (RFC 3264 8.2)."""
+        leaving = [stream for stream in self.streams if not self._agreed(stream.index)]
+        if leaving:
+            self.streams = self.session.streams = [stream for stream in self.streams if stream not in leaving]
+            self.give_up(leaving)
+            self.post("SIPSessionDidRenegotiateStreams", originator="remote", action="remove", streams=leaving)
 
     def held_by_remote(self) -> set[int]:
         """Which streams the other party holds."""

@@ -69,7 +69,19 @@ class HoldChanged(NamedTuple):
 
 
 class AddressChanged(NamedTuple):
-    """This host is reached at another address now."""
+    """This host is reached at another address now; `attempt` counts how often that is being told."""
+
+    attempt: int = 1
+
+
+class StreamsLeft(NamedTuple):
+    """The other party has to be told of streams that are gone; `attempt` counts how often."""
+
+    attempt: int = 1
+
+
+class DialogSettled(NamedTuple):
+    """Something is over that kept us from proposing anything."""
 
 
 Event = (
@@ -87,4 +99,6 @@ Event = (
     | CancelRequested
     | HoldChanged
     | AddressChanged
+    | StreamsLeft
+    | DialogSettled
 )

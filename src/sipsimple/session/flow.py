@@ -27,6 +27,7 @@ from sipsimple.session.events import (
     RemoveRequested,
     StreamFailed,
     StreamInitialized,
+    StreamsLeft,
     StreamStarted,
 )
 
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
 GOODBYE_TIMEOUT: Final = 1.0
 """Seconds that a CANCEL, a BYE or a refusal may take before the session is over all the same."""
+
+
+OTHER_BUSINESS: Final = (AddRequested, RemoveRequested, AddressChanged, StreamsLeft)
+"""What begins something else, and so has to wait until the session has time for it."""
 
 
 class Interrupted(Exception):
@@ -82,17 +87,13 @@ class CallFlow:
 
         What asks for something else is postponed until the session has time for it.
         """
-        while isinstance(event := await self.receive(deadline), AddRequested | RemoveRequested | AddressChanged):
+        while isinstance(event := await self.receive(deadline), OTHER_BUSINESS):
             self.postponed.append(event)
         return event
 
     async def receive(self, deadline: float | None = None) -> Event:
         """The next event, whatever it is."""
-        mailbox = self.session._mailbox
-        if not mailbox.empty() or deadline is None:
-            return await mailbox.get()
-        async with asyncio.timeout_at(deadline):
-            return await mailbox.get()
+        return await self.session._mailbox.get(deadline)
 
     @staticmethod
     def deadline(seconds: float) -> float:

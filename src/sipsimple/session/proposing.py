@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sipsimple.core import SIPCoreError
 from sipsimple.session import sdp
@@ -17,12 +17,23 @@ from sipsimple.session.events import (
     NegotiationFailed,
     StreamFailed,
     StreamInitialized,
+    StreamsLeft,
     StreamStarted,
 )
 from sipsimple.session.flow import DialogOver, HangUp, Interrupted, StreamBroke
 
 if TYPE_CHECKING:
     from sipsimple.session.conversation import Conversation
+
+
+MAX_ATTEMPTS: Final = 5
+"""How often a change is proposed that is not for the other party to refuse, while its own proposals cross it."""
+
+OWNER_WAIT: Final = (2.1, 4.0)
+"""Seconds, from and to, that the maker of the Call-ID waits after a 491 (RFC 3261 14.1)."""
+
+OTHER_WAIT: Final = (0.0, 2.0)
+"""Seconds, from and to, that the other side waits: so the next proposals do not cross again."""
 
 
 class Withdrawn(Interrupted):
@@ -118,13 +129,15 @@ async def add(talk: Conversation, stream: Any) -> None:
 
 
 async def _initialize(talk: Conversation, stream: Any) -> None:
+    """Initialise the stream, and wait until it may be proposed."""
     talk.session._observe(stream)
     stream.index = None
     stream.initialize(talk.session, "outgoing")
-    while True:
+    initialized = False
+    while not (initialized and talk.may_propose):
         match await talk.next():
             case StreamInitialized(ready) if ready is stream:
-                return
+                initialized = True
             case StreamFailed(broken, reason) if broken is stream:
                 raise StreamBroke(f"media stream failed: {reason}")
             case StreamFailed(broken, reason):
@@ -226,19 +239,38 @@ async def remove(talk: Conversation, stream: Any) -> None:
     stream.deactivate()
     talk.streams = session.streams = [other for other in talk.streams if other is not stream]
     try:
-        result = await offer(talk, talk.streams)
-        talk.report(result)
-        if result.negotiated is not None:
-            talk.update_streams(result.negotiated)
-    except SIPCoreError as error:
-        talk.complain("remove a stream", error)
+        if talk.may_propose:
+            await tell_what_left(talk, StreamsLeft())
+        else:
+            talk.later.append(StreamsLeft())
     finally:
         stream.end()
     session.state = "connected"
     talk.post("SIPSessionDidRenegotiateStreams", originator="local", action="remove", streams=[stream])
 
 
-async def move(talk: Conversation) -> None:
+async def tell_what_left(talk: Conversation, event: StreamsLeft) -> None:
+    """Propose the streams that we have, without those that are gone."""
+    try:
+        result = await offer(talk, talk.streams)
+    except SIPCoreError as error:
+        talk.complain("remove a stream", error)
+        return
+    talk.report(result)
+    if result.negotiated is not None:
+        talk.update_streams(result.negotiated)
+    else:
+        _try_again(talk, result, StreamsLeft(event.attempt + 1))
+
+
+def _try_again(talk: Conversation, result: Outcome, event: AddressChanged | StreamsLeft) -> None:
+    """Repeat later what was refused only because it crossed a proposal of the other party (RFC 3261 14.1)."""
+    if result.code == 491 and event.attempt <= MAX_ATTEMPTS:
+        earliest, latest = OWNER_WAIT if talk.session.direction == "outgoing" else OTHER_WAIT
+        talk.remind(event, random.uniform(earliest, latest))
+
+
+async def move(talk: Conversation, event: AddressChanged) -> None:
     """Tell the other party the address at which we are reached now, for signalling and for media."""
     session = talk.session
     session.account.refresh_contact()
@@ -249,10 +281,8 @@ async def move(talk: Conversation) -> None:
         talk.report(result)
         if result.negotiated is not None:
             talk.update_streams(result.negotiated)
-        elif result.code == 491:
-            # RFC 3261 14.1: whoever made the Call-ID waits longer, so the next attempts do not cross again.
-            earliest, latest = (2.1, 4.0) if session.direction == "outgoing" else (0.0, 2.0)
-            talk.remind(AddressChanged(), random.uniform(earliest, latest))
+        else:
+            _try_again(talk, result, AddressChanged(event.attempt + 1))
     except SIPCoreError as error:
         talk.complain("follow to another address", error)
     session.state = "connected"

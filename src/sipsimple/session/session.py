@@ -1,12 +1,12 @@
 """One SIP session between the local and a remote party, whatever streams it carries.
 
 The methods check the state at once, in the caller's thread, and raise `IllegalStateError` there. The work is done by
-one task per session in the loop thread, which reads what happens from one mailbox; see the flows beside this module.
+one coroutine per session in the loop thread, which reads what happens from one mailbox; see the flows beside this
+module.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections.abc import Iterable
@@ -25,6 +25,7 @@ from sipsimple.session.events import (
     AddRequested,
     CancelRequested,
     DialogChanged,
+    DialogSettled,
     EndRequested,
     Event,
     HoldChanged,
@@ -37,6 +38,7 @@ from sipsimple.session.events import (
     StreamStarted,
 )
 from sipsimple.session.incoming import IncomingCall
+from sipsimple.session.mailbox import Mailbox
 from sipsimple.session.outgoing import OutgoingCall
 from sipsimple.session.transfer import IncomingTransfer, OutgoingTransfer, target_uri
 
@@ -71,7 +73,7 @@ class Session:
         self.proposed_streams: list[Any] | None = None
         self._invitation: Invitation = None  # type: ignore[assignment]  # set before any flow needs it
         self._identities: tuple[Any, Any] = (None, None)
-        self._mailbox: asyncio.Queue[Event] = asyncio.Queue()
+        self._mailbox = Mailbox()
         self._tasks = TaskOwner("session")
         self._lock = threading.Lock()
         self.replaced_session: Session | None = None
@@ -269,7 +271,7 @@ class Session:
             self.route, self.transport = routes[0], routes[0].transport
         self._announce("SIPSessionNewOutgoing", streams)
         call = OutgoingCall(self)
-        self._tasks.spawn(self._run(call, call.establish(to_header, routes, streams)))
+        self._mailbox.follow(self._run(call, call.establish(to_header, routes, streams)))
 
     def _got_referral(self, referral: IncomingReferral) -> None:
         """The other party asks for a transfer; it may do so before our streams run, which comes first."""
@@ -291,7 +293,7 @@ class Session:
         self.transport = invitation.transport
         self.proposed_streams = streams
         call = IncomingCall(self)
-        self._tasks.spawn(self._run(call, call.establish()))
+        self._mailbox.follow(self._run(call, call.establish()))
         self._announce("SIPSessionNewIncoming", streams)
 
     async def _run(self, call: CallFlow, establish: Any) -> None:
@@ -384,18 +386,20 @@ class Session:
         NotificationCenter().discard_observer(self, sender=stream)
 
     def handle_notification(self, notification: Notification) -> None:
-        """Turn what streams and dialog tell into events of the mailbox."""
+        """Turn what streams and dialog tell into events of the mailbox; a stream may tell it in a thread of its own."""
         data = notification.data
         match notification.name:
             case "SIPInvitationChangedState":
-                self._mailbox.put_nowait(DialogChanged(data.state, data))
+                self._tell(DialogChanged(data.state, data))
             case "SIPInvitationGotSDPUpdate" if data.succeeded:
-                self._mailbox.put_nowait(Negotiated(data.local_sdp, data.remote_sdp))
+                self._tell(Negotiated(data.local_sdp, data.remote_sdp))
             case "SIPInvitationGotSDPUpdate":
-                self._mailbox.put_nowait(NegotiationFailed(data.error))
+                self._tell(NegotiationFailed(data.error))
+            case "SIPInvitationDidSettle" | "SIPInvitationUpdateDidSucceed" | "SIPInvitationUpdateDidFail":
+                self._tell(DialogSettled())
             case "MediaStreamDidInitialize":
-                self._mailbox.put_nowait(StreamInitialized(notification.sender))
+                self._tell(StreamInitialized(notification.sender))
             case "MediaStreamDidStart":
-                self._mailbox.put_nowait(StreamStarted(notification.sender))
+                self._tell(StreamStarted(notification.sender))
             case "MediaStreamDidFail":
-                self._mailbox.put_nowait(StreamFailed(notification.sender, data.reason))
+                self._tell(StreamFailed(notification.sender, data.reason))

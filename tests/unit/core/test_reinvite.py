@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from sipsimple.core import Invitation, SDPSession, SIPCoreError
+from sipsimple.core.stack import stack
 from sipsimple.notification import NotificationCenter
+from sipsimple.sip.endpoint import Endpoint
 from sipsimple.sip.negotiation import next_version
+from tests.unit.core.kit import told
 from tests.unit.core.test_invitation import LIMIT, reached, talking
 
 
@@ -128,3 +131,28 @@ async def test_proposals_are_refused_out_of_turn(engine):
         caller.send_reinvite()
     with pytest.raises(SIPCoreError):
         callee.send_reinvite()
+
+
+@pytest.mark.parametrize("ignore", [False, True])
+async def test_nothing_is_proposed_before_the_ack_of_the_other_sides_proposal(engine, record, ignore, monkeypatch):
+    engine.ignore_missing_ack = ignore
+    caller, callee = await talking(engine)
+    kept = []
+    monkeypatch.setattr(Endpoint, "send_stateless", lambda endpoint, *ack: kept.append(ack))
+    await propose(caller, callee)
+    settled = asyncio.ensure_future(proposal(caller, "normal", 200))
+    await asyncio.sleep(0)
+    callee.send_response(200, sdp=changed(callee, 41002))
+    await settled
+    assert not callee.may_propose
+    with pytest.raises(SIPCoreError, match="not acknowledged"):
+        callee.send_reinvite()
+    monkeypatch.undo()
+    if ignore:
+        # 64*T1 later nobody waits for it any more.
+        callee._answering._acceptance.wake(stack().endpoint.now() + 33)
+    else:
+        stack().endpoint.send_stateless(*kept[0])
+    await told(record, callee, "SIPInvitationDidSettle")
+    assert callee.may_propose
+    await propose(callee, caller)

@@ -99,6 +99,12 @@ class Invitation:
         return SDPPayloads(self._negotiator)
 
     @property
+    def may_propose(self) -> bool:
+        """True while no INVITE of either side is under way, nor an offer (RFC 3261 14.1, RFC 3311 5.1)."""
+        calm = self._state == "connected" and self._sub_state == "normal"
+        return calm and not (self._proposal or self._answering or self._negotiator.proposed_local)
+
+    @property
     def local_identity(self) -> FrozenFromHeader | FrozenToHeader | None:
         return self._to_header if self._direction == "incoming" else self._from_header
 
@@ -183,10 +189,12 @@ class Invitation:
     def send_reinvite(self, contact_header: Any = None, sdp: Any = None, extra_headers: Iterable[Any] = ()) -> None:
         """Offer a change of the session; without `sdp` the present one is offered again.
 
-        Raises SIPCoreError unless the state is connected and no other proposal is under way.
+        Raises SIPCoreError unless the state is connected and no other proposal is under way; one of the other side
+        is so until its ACK came (RFC 3261 14.1).
         """
-        if self._state != "connected" or self._sub_state != "normal":
-            raise SIPCoreError(f"Invitation.send_reinvite() is not possible: it is {self._sub_state or self._state}")
+        if self._state != "connected" or self._sub_state != "normal" or self._answering is not None:
+            obstacle = "not acknowledged" if self._answering else self._sub_state or self._state
+            raise SIPCoreError(f"Invitation.send_reinvite() is not possible: it is {obstacle}")
         extra = checked_extra(extra_headers, ("Content-Type", "User-Agent"))
         if contact_header is not None:
             self._local_contact_header = FrozenContactHeader.new(contact_header)
@@ -276,7 +284,7 @@ class Invitation:
             raise SIPCoreInvalidStateError(f"there is nothing to answer in the state {self._state}")
 
     def _send_reinvite(self, offer: FrozenSDPSession | None, extra: tuple[Any, ...]) -> None:
-        if self._state != "connected" or self._proposal is not None:
+        if self._state != "connected" or self._proposal is not None or self._answering is not None:
             raise SIPCoreError(f"a re-INVITE is not possible: it is {self._sub_state or self._state}")
         if offer is None:
             active = self._negotiator.active_local
@@ -316,6 +324,11 @@ class Invitation:
             self._send_update(None, ())
         else:
             self._send_reinvite(None, ())
+
+    def _settled(self) -> None:
+        """The re-INVITE of the other side is over: its ACK is here, or is not waited for any more."""
+        self._answering = None
+        post("SIPInvitationDidSettle", self)
 
     def _cancel_reinvite(self) -> None:
         if isinstance(self._proposal, SentProposal):

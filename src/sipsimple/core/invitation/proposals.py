@@ -211,11 +211,11 @@ class ReceivedProposal:
         acceptance.receive(ack, stack().endpoint.now())
         if invitation is None:
             return
-        invitation._answering = None
         if self._awaits_answer:
             error = _answer_of(invitation, ack.body)
             if error is None:
                 invitation._negotiated()
+        invitation._settled()
 
     def close(self) -> None:
         self._invitation = None
@@ -275,9 +275,15 @@ class ReceivedProposal:
 
     def on_ack_timeout(self, acceptance: Acceptance, now: float) -> None:
         invitation = self._invitation
-        if invitation is not None and not stack().ignore_missing_ack:
+        if invitation is None:
+            return
+        if not stack().ignore_missing_ack:
             invitation._bye()
             invitation._disconnect("local", disconnect_reason="missing ACK")
+        elif invitation._answering is self:
+            if self._awaits_answer:
+                invitation._negotiator.cancel()
+            invitation._settled()
 
 
 def _answer_of(invitation: Invitation, body: bytes) -> SDPNegotiationError | None:
