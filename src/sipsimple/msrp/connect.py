@@ -161,11 +161,18 @@ class PassiveConnector:
         assert self._listener is not None, "prepare comes first"
         session = _make_session(self._local_path, remote_path, on_event, options)
         self._listener.expect(session)
+        is_complete = False
         try:
-            return await _bound(session, "waiting for the connection", self._bind_timeout)
+            await _bound(session, "waiting for the connection", self._bind_timeout)
+            await self._listener.close()
+            is_complete = True
         finally:
             self._listener.forget(session)
-            await self._listener.close()
+            if not is_complete:
+                # Given up meanwhile: nobody will ever hear of a session that was bound just now.
+                await session.close(0)
+                await self._listener.close()
+        return session
 
     async def close(self) -> None:
         if self._listener is not None:
