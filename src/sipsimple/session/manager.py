@@ -49,6 +49,7 @@ class SessionManager(metaclass=Singleton):
                 waiter.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         for session in self.sessions:
+            session._mailbox.close()
             await session._tasks.close()
         self._sessions.clear()
         if self._observing:
@@ -85,7 +86,7 @@ class SessionManager(metaclass=Singleton):
             if replaced is None:
                 invitation.send_response(481)
                 return
-        invitation.send_response(100)
+        # No 100: the transaction sends it by itself when no answer follows in 200 ms (RFC 3261 17.2.1).
         session = Session(account)
         session.replaced_session = replaced
         session._begin_incoming(invitation, streams)
