@@ -152,6 +152,11 @@ def load() -> None:
     _library()
 
 
+def loaded() -> bool:
+    """Whether `load` would cost nothing."""
+    return _library.cache_info().currsize > 0
+
+
 @cache
 def _library() -> Any:
     try:

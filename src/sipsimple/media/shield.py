@@ -15,12 +15,13 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from . import dtls, srtp
+from .association import Association, Outgoing
 from .demux import Demultiplexer
 from .errors import StreamError
-from .keys import DTLSKeying, Security, SRTPKeys
+from .keys import Security, SRTPKeys
 from .net import Address, socket_address
 from .srtp import SRTPReceiver, SRTPSender
 from .stream import Secured, SecurityFailed, StreamConfig
@@ -29,10 +30,8 @@ log = logging.getLogger(__name__)
 
 MAX_STEPS: Final = 4
 """Steps of handshakes in one tick: 2 ms of 20."""
-MAX_WAITING: Final = 256
-"""Datagrams of handshakes that wait for their step; the remote sends again what is dropped."""
-MAX_STRANGERS: Final = 3
-"""Failed handshakes of others than the signalled remote, which do not end the stream."""
+MAX_WAITING: Final = 8
+"""Datagrams of one handshake, from the signalled address or from others, that wait; what is dropped comes again."""
 MIN_WAKE: Final = 0.05
 """Seconds between the looks at the clocks of handshakes."""
 
@@ -53,11 +52,22 @@ class _Link:
 class _Component:
     """RTP or RTCP of a stream that makes its keys by DTLS."""
 
-    link: _Link
-    handshake: dtls.Handshake
-    remote: Address
-    strangers: int = 0
-    keys_used: bool = False
+    sock: socket.socket
+    association: Association
+    # Those of the signalled address, and of strangers.
+    waiting: list[int] = field(default_factory=lambda: [0, 0])
+    told: bool = False
+
+
+class _Step(NamedTuple):
+    """A datagram of a handshake, which waits for its turn; an empty one begins it."""
+
+    component: _Component
+    row: int
+    control: bool
+    stranger: bool
+    data: bytes
+    source: Address
 
 
 @dataclass(slots=True)
@@ -81,7 +91,7 @@ class Shield:
         self._demux: Final = demux
         self._post: Final = post
         self._secrets: Final[dict[int, _Secret]] = {}
-        self._waiting: Final[deque[tuple[int, bool, bytes, Address]]] = deque(maxlen=MAX_WAITING)
+        self._waiting: Final[deque[_Step]] = deque()
         self._next_wake = 0.0
 
     def __bool__(self) -> bool:
@@ -113,7 +123,7 @@ class Shield:
         else:
             secret.links = links
             for control, component in secret.components.items():
-                component.link = links[control]
+                component.association.signalled = links[control].address
             if secret.security == security:
                 return secret.senders[0].protect
         self._apply(row, secret, security, now)
@@ -125,14 +135,25 @@ class Shield:
             secret.components.clear()
         else:
             secret.components = {
-                control: _Component(link, dtls.Handshake(security, now), link.address)
+                control: _Component(link.sock, Association(security, link.address, now))
                 for control, link in zip((False, True), secret.links, strict=True)
             }
             self._next_wake = now
-            for control in secret.components:
+            for control, component in secret.components.items():
                 # The first step of each waits its turn as all others do.
-                self._waiting.append((row, control, b"", secret.components[control].remote))
+                self._enqueue(row, control, b"", component.association.signalled)
         secret.security = security
+
+    def _enqueue(self, row: int, control: bool, data: bytes, source: Address) -> None:
+        """Have a datagram of a handshake, or its beginning, dealt with when its turn comes."""
+        secret = self._secrets.get(row)
+        component = secret.components.get(control) if secret is not None else None
+        if component is None:
+            return
+        stranger = source != component.association.signalled
+        if component.waiting[stranger] < MAX_WAITING:
+            component.waiting[stranger] += 1
+            self._waiting.append(_Step(component, row, control, stranger, data, source))
 
     def _watch(self, row: int, secret: _Secret) -> None:
         rtp, rtcp = self._demux.post(2 * row), self._demux.post(2 * row + 1)
@@ -141,8 +162,8 @@ class Shield:
             return secret.receivers[control].open(packet, control, now)
 
         rtp.open = rtcp.open = open
-        rtp.dtls = lambda data, source, now: self._waiting.append((row, False, data, source))
-        rtcp.dtls = lambda data, source, now: self._waiting.append((row, True, data, source))
+        rtp.dtls = lambda data, source, _: self._enqueue(row, False, data, source)
+        rtcp.dtls = lambda data, source, _: self._enqueue(row, True, data, source)
 
     def close(self, row: int) -> None:
         """End what is known of the row; does nothing when it is plain."""
@@ -154,7 +175,7 @@ class Shield:
             post.open = post.dtls = None
             self._demux.review(key)
         for component in secret.components.values():
-            _send(component, component.handshake.end())
+            _send(component, component.association.end())
 
     def protect_control(self, row: int, packet: bytes) -> bytes:
         """Encrypt a compound RTCP packet of the row, if it is secured; raises ProtectionFailed."""
@@ -164,46 +185,34 @@ class Shield:
     def work(self, now: float) -> None:
         """Take the next steps of the handshakes that are under way."""
         for _ in range(min(MAX_STEPS, len(self._waiting))):
-            self._step(*self._waiting.popleft(), now)
+            self._take(self._waiting.popleft(), now)
         if now >= self._next_wake:
             self._next_wake = now + MIN_WAKE
             for row, secret in list(self._secrets.items()):
                 for control, component in list(secret.components.items()):
                     # A failure of one ends both.
-                    if secret.components and not component.handshake.done:
-                        _send(component, component.handshake.wake(now))
-                        self._judge(row, control, secret, component, component.remote, now)
+                    if secret.components and not component.association.done:
+                        _send(component, component.association.wake(now))
+                        self._judge(row, control, secret, component, now)
 
-    def _step(self, row: int, control: bool, data: bytes, source: Address, now: float) -> None:
-        secret = self._secrets.get(row)
-        component = secret.components.get(control) if secret is not None else None
-        if secret is None or component is None:
-            return
-        handshake = component.handshake
-        if not handshake.done:
-            component.remote = source
-        elif source != component.remote:
-            return
-        _send(component, handshake.receive(data) if data else handshake.begin())
-        self._judge(row, control, secret, component, source, now)
+    def _take(self, step: _Step, now: float) -> None:
+        component, association = step.component, step.component.association
+        component.waiting[step.stranger] -= 1
+        secret = self._secrets.get(step.row)
+        if secret is None or secret.components.get(step.control) is not component:
+            return  # it is over
+        _send(component, association.receive(step.data, step.source, now) if step.data else association.begin())
+        self._judge(step.row, step.control, secret, component, now)
 
-    def _judge(
-        self, row: int, control: bool, secret: _Secret, component: _Component, source: Address, now: float
-    ) -> None:
+    def _judge(self, row: int, control: bool, secret: _Secret, component: _Component, now: float) -> None:
         """Take over the outcome of a handshake, once."""
-        handshake = component.handshake
-        assert isinstance(secret.security, DTLSKeying)  # only these have components
-        if handshake.failure is not None:
-            if source != component.link.address and component.strangers < MAX_STRANGERS:
-                component.strangers += 1
-                component.handshake = dtls.Handshake(secret.security, now)
-                component.remote = component.link.address
-                return
+        association = component.association
+        if association.failure is not None:
             secret.components.clear()
-            self._post(SecurityFailed(row, secret.transport_id, handshake.failure))
-        elif handshake.keys is not None and not component.keys_used:
-            component.keys_used = True
-            keys = handshake.keys
+            self._post(SecurityFailed(row, secret.transport_id, association.failure))
+        elif association.keys is not None and not component.told:
+            component.told = True
+            keys = association.keys
             secret.senders[control].use(keys.suite, keys.send)
             secret.receivers[control].use(keys.suite, keys.receive, now)
             if not control:
@@ -247,10 +256,10 @@ def _use(secret: _Secret, keys: SRTPKeys, now: float) -> None:
     secret.suite = keys.suite
 
 
-def _send(component: _Component, packets: list[bytes]) -> None:
-    for packet in packets:
+def _send(component: _Component, packets: Outgoing) -> None:
+    for packet, address in packets:
         try:
-            component.link.sock.sendto(packet, component.remote)
+            component.sock.sendto(packet, address)
         except OSError as error:  # as lost as any other datagram: it is sent again
             log.debug("a datagram of a handshake was not sent: %s", error)
 
@@ -266,4 +275,6 @@ def load_soon(*, handshakes: bool) -> None:
         except StreamError as error:
             log.warning("%s", error)
 
+    if srtp.loaded() and (dtls.loaded() or not handshakes):
+        return
     threading.Thread(target=load, name="media-loader", daemon=True).start()

@@ -151,6 +151,11 @@ def load() -> None:
     _library()
 
 
+def loaded() -> bool:
+    """Whether `load` would cost nothing."""
+    return _library.cache_info().currsize > 0
+
+
 @cache
 def _library() -> Any:
     try:
@@ -176,6 +181,7 @@ def _session(suite: str, key: bytes, *, inbound: bool) -> pylibsrtp.Session:
     try:
         made = policy(key=key, ssrc_type=kind, srtp_profile=profiles[suite])
         made.window_size = WINDOW
-        return library.Session(made)
+        session: pylibsrtp.Session = library.Session(made)
+        return session
     except library.Error as error:
         raise StreamError(f"libsrtp does not do {suite}: {error}") from error

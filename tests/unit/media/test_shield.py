@@ -234,7 +234,7 @@ def test_keys_are_made_on_the_ports(opened):
         for party in told:
             told[party] += [event for event in party.table.events(0.0) if isinstance(event, Secured)]
         return all(told.values()) and all(
-            component.handshake.keys is not None
+            component.association.keys is not None
             for party in told
             for component in party.table._shield._secrets[party.row].components.values()
         )
@@ -319,10 +319,20 @@ def test_a_remote_that_does_not_answer_is_told(opened):
 
 def test_few_steps_are_taken_in_one_tick(opened, monkeypatch):
     monkeypatch.setattr(shield, "MAX_STEPS", 1)
-    parties = [secured(opened, *handshakes()) for _ in range(2)]
-    table = parties[0][0].table
-    waiting = table._shield._waiting
-    before = len(waiting)
-    assert before == 2
-    table.receive(0.0)
-    assert len(waiting) >= before - 1
+    taken = []
+    begin = Handshake.begin
+    monkeypatch.setattr(Handshake, "begin", lambda handshake: taken.append(1) or begin(handshake))
+    a, _ = secured(opened, *handshakes())
+    for ticks in (1, 2):
+        a.table.receive(0.0)
+        assert len(taken) == ticks  # RTP, then RTCP
+
+
+def test_a_flood_leaves_the_handshakes_of_others_their_turn(opened):
+    a, b = secured(opened, *handshakes())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for _ in range(100):
+            stranger.sendto(b"\x16\xfe\xfd" + bytes(20), (HOST, b.transport.rtp_port))
+        b.table.receive(0.0)
+    assert len(b.table._shield._waiting) <= 2 * shield.MAX_WAITING
+    until(lambda: a.stats["srtp"]["suite"] and b.stats["srtp"]["suite"], a, b)
