@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sipsimple.configuration.settings import SIPSimpleSettings
 from sipsimple.util import Route
 from tests.support.agent import Agent, eventually
 from tests.support.raw_peer import RawPeer, description
@@ -162,6 +163,36 @@ async def test_6_3_a_cancel_waits_for_a_provisional_response_but_not_for_ever(ag
         told = await agent.record.until(caller, "DidFail")
         assert (told.code, told.reason) == (487, "Session Cancelled")
         assert agent.record.transactions(caller) == [("local", "INVITE", 408, None)]
+
+
+@pytest.mark.parametrize("answer", [200, 481])
+async def test_6_3_a_2xx_that_crosses_the_cancel_is_reported_as_cancelled(agent: Agent, answer: int):
+    with RawPeer() as peer:
+        caller = agent.call(routes=[Route("127.0.0.1", peer.port)])
+        invite = await peer.expect("INVITE")
+        peer.respond(invite, 180)
+        await agent.record.until(caller, "GotRingIndication")
+        caller.end()
+        peer.respond(await peer.expect("CANCEL"), 200)
+        peer.respond(invite, 200, "OK", description())
+        peer.respond(await peer.expect("BYE"), answer)
+        told = await agent.record.until(caller, "DidFail")
+        assert (told.originator, told.code, told.failure_reason) == ("local", 487, "user_request")
+        assert agent.record.transactions(caller) == [("local", "INVITE", 487, None)]
+
+
+async def test_6_4_a_call_that_rings_for_ever_is_withdrawn_when_the_time_is_up(agent: Agent):
+    SIPSimpleSettings().sip.invite_timeout = 1
+    with RawPeer() as peer:
+        caller = agent.call(routes=[Route("127.0.0.1", peer.port)])
+        invite = await peer.expect("INVITE")
+        peer.respond(invite, 180)
+        peer.respond(await peer.expect("CANCEL"), 200)
+        peer.respond(invite, 487, "Request Terminated")
+        told = await agent.record.until(caller, "DidFail")
+        assert (told.originator, told.code, told.reason) == ("local", 408, "Request Timeout")
+        assert told.failure_reason == "timeout"
+        assert agent.record.transactions(caller) == [("local", "INVITE", 487, None)]
 
 
 async def test_6_14_a_bye_that_nobody_answers_is_waited_for_a_second(agent: Agent):

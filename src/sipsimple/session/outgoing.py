@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sipsimple.configuration.settings import SIPSimpleSettings
-from sipsimple.core import Invitation, RouteHeader
+from sipsimple.core import Invitation, RouteHeader, sip_status_messages
 from sipsimple.session import sdp
 from sipsimple.session.events import DialogChanged, Negotiated, StreamStarted
 from sipsimple.session.flow import (
@@ -155,7 +155,7 @@ class OutgoingCall(CallFlow):
         self.release()
         data = await self.disconnected(2 * GOODBYE_TIMEOUT)
         if data is not None and hasattr(data, "code"):
-            self.post_transaction("local", "INVITE", data.code, data.reason)
+            self.post_transaction("local", "INVITE", *_end_of_invite(data))
         for stream in self.streams:
             stream.end()
         self.did_fail("local", code, reason, failure_reason)
@@ -187,6 +187,13 @@ class OutgoingCall(CallFlow):
 def _may_try_next(data: NotificationData) -> bool:
     """Timeout, transport error and 503 say that the route is dead (RFC 3263 4.3); any other answer settles the call."""
     return getattr(data, "code", 503) == 503
+
+
+def _end_of_invite(data: NotificationData) -> tuple[int, str]:
+    """What became of an INVITE that we withdrew; where a 2xx has crossed the CANCEL, `data` is of the BYE to that."""
+    if data.code < 300 or getattr(data, "headers", {}).get("CSeq", (0, "INVITE"))[1] == "BYE":
+        return 487, sip_status_messages[487]
+    return data.code, data.reason
 
 
 def _failure(error: Interrupted) -> str:

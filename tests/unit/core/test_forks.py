@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from sipsimple.core import FrozenSDPSession, Header, Invitation
+from sipsimple.sip.endpoint import Endpoint
+from sipsimple.sip.transport import TransportNotListening
 from tests.support.raw_peer import RawPeer
 from tests.unit.core.kit import parties, route
 from tests.unit.core.test_invitation import called, description, reached
@@ -77,6 +79,24 @@ async def test_second_fork_is_acknowledged_then_released(engine, record, peer):
     answer_from(peer, "desk", invite, 200)
     assert [(m.method, m.to.tag) for m in await until_silent(peer)] == [("ACK", "mobile"), ("ACK", "desk")]
     assert caller.state == "connected"
+
+
+async def test_fork_that_cannot_be_released_does_no_harm(engine, peer, monkeypatch, caplog):
+    caller = place_call(peer)
+    invite = await peer.expect("INVITE")
+    answer_from(peer, "desk", invite, 200)
+    await peer.expect("ACK")
+    await reached(caller, "connected")
+
+    def not_now(endpoint: Endpoint, request: Any, destination: Any, user: Any) -> None:
+        raise TransportNotListening(destination)
+
+    monkeypatch.setattr(Endpoint, "send_request", not_now)
+    answer_from(peer, "mobile", invite, 200)
+    answer_from(peer, "desk", invite, 200)
+    assert [(m.method, m.to.tag) for m in await until_silent(peer)] == [("ACK", "mobile"), ("ACK", "desk")]
+    assert caller.state == "connected"
+    assert not caplog.records
 
 
 async def test_forks_without_end_are_ignored(engine, peer, monkeypatch):

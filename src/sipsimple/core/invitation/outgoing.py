@@ -254,8 +254,9 @@ class OutgoingLeg:
 
     def _release(self, dialog: Dialog, hop: Any) -> None:
         """End a dialog that nobody wants."""
-        bye = dialog.make_request("BYE")
-        self._endpoint.send_request(bye, hop, _Nobody())
+        # One that is out of reach finds out by itself that nobody speaks to it.
+        with suppress(SIPCoreError):
+            self._endpoint.send_request(dialog.make_request("BYE"), hop, _Nobody())
 
 
 class _Nobody:
