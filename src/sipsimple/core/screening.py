@@ -13,8 +13,9 @@ from sipsimple.sip.sdp import FrozenSDPSession
 
 def refuse_demand(request: Request) -> Response | None:
     """The 420 to a request that requires an extension that is not spoken here; None when it does not."""
-    required = _words(request, "Require")
-    unsupported = [tag for tag in required if tag.lower() not in SUPPORTED.split(", ")]
+    if "Require" not in request.headers.first:
+        return None
+    unsupported = [tag for tag in _words(request, "Require") if tag.lower() not in SUPPORTED.split(", ")]
     if not unsupported:
         return None
     extra = [FrozenHeader("Unsupported", ", ".join(unsupported))]
@@ -49,12 +50,12 @@ def _refuse_invite(request: Request) -> Response | None:
 
 def _takes_descriptions(request: Request) -> bool:
     """Whether it takes our answer, or offer; it does when it has nothing to say about what it takes."""
+    if "Accept" not in request.headers.first:
+        return True
     types = {word.partition(";")[0].rstrip().lower() for word in _words(request, "Accept")}
     return not types or not types.isdisjoint({SDP_TYPE, "application/*", "*/*"})
 
 
 def _words(request: Request, name: str) -> list[str]:
     """The elements of all headers of this name, without empty ones."""
-    if name not in request.headers:
-        return []
     return [word.strip() for value in request.headers.get_all(name) for word in value.split(",") if word.strip()]

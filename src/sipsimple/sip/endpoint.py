@@ -29,6 +29,7 @@ from sipsimple.sip.transaction import (
 from sipsimple.sip.transaction.base import NOBODY
 from sipsimple.sip.transport import (
     Address,
+    ConnectError,
     Destination,
     MessageTooLarge,
     Security,
@@ -47,6 +48,7 @@ __all__ = ["MAX_UDP_REQUEST_SIZE", "Endpoint", "EndpointUser"]
 
 MAX_UDP_REQUEST_SIZE: Final = 1300
 """A larger request goes by TCP, because datagrams that IP must fragment get lost (RFC 3261 18.1.1)."""
+MAX_DATAGRAM_SIZE: Final = 65000
 
 DEFAULT_MAX_FORWARDS: Final = 70
 
@@ -146,12 +148,16 @@ class Endpoint:
         """Start a client transaction for a request, which gets a new Via, and Max-Forwards when it has none.
 
         The request belongs to the transaction from now on. Over UDP a request above `MAX_UDP_REQUEST_SIZE` goes by
-        TCP; `destination_of` tells. Raises TransportNotListening, MessageTooLarge when TCP does not listen, and
-        LimitReached. What fails later is told by `user.on_transport_error`, never before this has returned.
+        TCP, and by UDP only when nobody takes the connection; `destination_of` tells. Raises TransportNotListening,
+        MessageTooLarge when TCP does not listen, and LimitReached. What fails later is told by
+        `user.on_transport_error`, never before this has returned.
         """
-        destination, data = self._dress(request, destination)
+        wanted = destination
+        destination, data = self._dress(request, wanted)
         wire = ClientWire(self, destination)
         wire.remember(request, data)
+        if destination is not wanted and len(data) <= MAX_DATAGRAM_SIZE:
+            wire.fallback = wanted
         kind = InviteClient if request.method == "INVITE" else NonInviteClient
         return self._start_client(kind(request, wire, user, timing=self.timing), wire)
 
@@ -235,7 +241,12 @@ class Endpoint:
             self._loop.call_soon(self._fail, transaction, error)
 
     def _fail(self, transaction: Any, error: TransportError) -> None:
-        if not self.closed:
+        if self.closed:
+            return
+        wire = way_of(transaction)
+        if isinstance(wire, ClientWire) and wire.fallback is not None and isinstance(error, ConnectError):
+            self._fall_back(transaction, wire, wire.fallback)
+        else:
             transaction.transport_failed(error, self.now())
 
     def _count_failure(self, error: TransportError) -> None:
@@ -258,13 +269,19 @@ class Endpoint:
         data = request.encode()
         if destination.transport != "udp" or len(data) <= MAX_UDP_REQUEST_SIZE:
             return destination, data
-        # Deviation: RFC 3261 18.1.1 falls back to UDP when no TCP connection can be made. Such a datagram is
-        # fragmented and mostly lost; the error of the connection says better what is wrong.
         if not self.transports.listens("tcp", destination.host):
             raise MessageTooLarge(destination, len(data), MAX_UDP_REQUEST_SIZE)
         destination = destination._replace(transport="tcp")
         self._write_via(request, destination)
         return destination, request.encode()
+
+    def _fall_back(self, transaction: ClientTransaction, wire: ClientWire, fallback: Destination) -> None:
+        """Send by UDP, after all, what nobody takes by TCP (RFC 3261 18.1.1)."""
+        self.tables.remove_client(transaction, wire.destination)
+        self._write_via(transaction.request, fallback)
+        wire.redirect(fallback)
+        transaction.begin_again()
+        self._start_client(transaction, wire)
 
     def _write_via(self, request: Request, destination: Destination) -> None:
         if not looks_like_ip(destination.host):

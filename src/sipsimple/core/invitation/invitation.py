@@ -65,6 +65,7 @@ class Invitation:
         self._credentials: FrozenCredentials | None = None
         self._transport: str | None = None
         self._call_id: str | None = None
+        self._dialog_key: tuple[str, str] | None = None
         self._remote_user_agent: str | None = None
         self._negotiator = Negotiator()
         self._authenticator = ClientAuthenticator(token)
@@ -114,8 +115,12 @@ class Invitation:
 
     @property
     def dialog_key(self) -> tuple[str, str]:
-        """Call-ID and local tag: what the router knows us by."""
-        return str(self._call_id), self._local_tag()
+        """Call-ID and local tag, which never change: what the router knows us by."""
+        if self._dialog_key is None:
+            identity = self.local_identity
+            assert identity is not None
+            self._dialog_key = str(self._call_id), str(identity.tag)
+        return self._dialog_key
 
     def __repr__(self) -> str:
         return f"<Invitation {self._direction or 'unused'} {self._state} at {id(self):#x}>"
@@ -495,6 +500,4 @@ class Invitation:
             self._disconnect("remote", request)
 
     def _local_tag(self) -> str:
-        identity = self.local_identity
-        assert identity is not None
-        return str(identity.tag)
+        return self.dialog_key[1]

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Final, Self
 
 from sipsimple.sip.frozen import EMPTY, Frozen, Mutable, frozendict, mapping, text_or_none, thaw
-from sipsimple.sip.headers.base import BaseHeader, NumberParameter, TextParameter
+from sipsimple.sip.headers.base import BaseHeader, FrozenTextParameter, NumberParameter, TextParameter
 from sipsimple.sip.lexer import LWS, format_parameters, parse_parameters, quote, split_address
 from sipsimple.sip.uri import SIPURI, BaseSIPURI, FrozenSIPURI, parse_any_uri
 
@@ -201,7 +201,7 @@ class FrozenFromHeader(FrozenIdentityHeader, normal=FromHeader):
     """Who sent the request, frozen."""
 
     name = "From"
-    tag = TextParameter("tag")
+    tag = FrozenTextParameter("tag")
 
 
 class ToHeader(IdentityHeader):
@@ -215,7 +215,7 @@ class FrozenToHeader(FrozenIdentityHeader, normal=ToHeader):
     """Whom the request is meant for, frozen."""
 
     name = "To"
-    tag = TextParameter("tag")
+    tag = FrozenTextParameter("tag")
 
 
 class RouteHeader(IdentityHeader):

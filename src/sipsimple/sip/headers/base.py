@@ -10,7 +10,7 @@ from typing import Any, Self, overload
 
 from sipsimple.sip.frozen import Frozen, Mutable, Twin, text
 
-__all__ = ["BaseHeader", "FrozenHeader", "Header", "NumberParameter", "TextParameter"]
+__all__ = ["BaseHeader", "FrozenHeader", "FrozenTextParameter", "Header", "NumberParameter", "TextParameter"]
 
 
 class BaseHeader(Twin):
@@ -70,6 +70,28 @@ class TextParameter:
 
     def __set__(self, header: Twin, value: str | None) -> None:
         _store(header, self.name, value)
+
+
+class FrozenTextParameter:
+    """As `TextParameter`, for a header that never changes: read once, and then found in the instance."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __set_name__(self, owner: type, attribute: str) -> None:
+        self._attribute = attribute
+
+    @overload
+    def __get__(self, header: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, header: Twin, owner: type) -> str | None: ...
+    def __get__(self, header: Twin | None, owner: type) -> Self | str | None:
+        if header is None:
+            return self
+        held = vars(header)
+        value = held["parameters"].get(self.name)
+        text = held[self._attribute] = None if value is None else str(value)
+        return text
 
 
 class NumberParameter:

@@ -60,11 +60,20 @@ class _Encoded:
 class ClientWire(_Encoded):
     """From a client transaction to the next hop."""
 
-    __slots__ = ("cancel_headers",)
+    __slots__ = ("cancel_headers", "fallback")
 
     def __init__(self, owner: WireOwner, destination: Destination) -> None:
         super().__init__(owner, destination)
         self.cancel_headers: tuple[tuple[str, str], ...] = ()
+        self.fallback: Destination | None = None
+        """Where to go when nobody takes the connection: a large request may use UDP then."""
+
+    def redirect(self, destination: Destination) -> None:
+        """Lead to another destination from now on, with messages that are encoded anew."""
+        self.destination = destination
+        self.reliable = destination.transport != "udp"
+        self.fallback = None
+        self._message = None
 
     def send(self, message: Request | Response) -> None:
         self.owner.statistics.requests_sent += 1

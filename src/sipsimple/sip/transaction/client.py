@@ -79,6 +79,14 @@ class ClientTransaction(Transaction):
         event = Input.PROVISIONAL if code < 200 else Input.SUCCESS if code < 300 else Input.FAILURE
         self._remote_step(event, now, response)
 
+    def begin_again(self) -> None:
+        """Be as before `start`: its wire leads elsewhere now, and the request has another branch."""
+        self.key = client_key(self.request)
+        self.reliable = self.wire.reliable
+        self.state = State.INITIAL
+        self._resend_at = self._end_at = inf
+        self._interval = self.timing.t1
+
     def _let_go(self) -> None:
         super()._let_go()
         self.user = NOBODY

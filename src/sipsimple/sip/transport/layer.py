@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, Protocol
 
 from sipsimple.sip.errors import MalformedMessage
@@ -37,6 +38,11 @@ _DEFAULT_ROUTE: Final = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8
 """Documentation addresses, which no interface has: the way to them is the default route."""
 _CRLF: Final = b"\r\n"
 _LONGEST_KEEP_ALIVE: Final = 4
+
+
+@lru_cache(maxsize=MAX_ROUTES_REMEMBERED)
+def _datagram_source(address: Address) -> Destination:
+    return Destination("udp", *address)
 
 
 class Channel(Protocol):
@@ -206,7 +212,7 @@ class TransportLayer:
     def on_datagram(self, data: bytes, address: Address, channel: UDPSocket) -> None:
         if self._trace.call is not None:
             self._trace.call(True, "UDP", address, channel.local, data)
-        source = Destination("udp", *address)
+        source = _datagram_source(address)
         if len(data) <= _LONGEST_KEEP_ALIVE and not data.strip(b"\r\n\0"):
             self._statistics.keep_alives += 1
             return
