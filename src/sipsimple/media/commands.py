@@ -31,6 +31,11 @@ class Command(Value):
         """Return the same command with somebody who waits for its outcome."""
         return replace(self, reply_to=reply_to)
 
+    @property
+    def can_wait(self) -> bool:
+        """Whether whoever wants to know the outcome is in no hurry."""
+        return False
+
 
 # --- mixers ---------------------------------------------------------------------------------------------------------
 
@@ -273,6 +278,10 @@ class StopStream(Command):
 
     stream: int
     patient: bool = False
+
+    @property
+    def can_wait(self) -> bool:
+        return self.patient
 
 
 class SendDTMF(Command):

@@ -118,8 +118,7 @@ class Engine:
 
     def _succeed(self, command: c.Command, value: object = None) -> None:
         if command.reply_to:
-            can_wait = isinstance(command, c.StopStream) and command.patient
-            self._emit(c.Reply(command.reply_to, value, can_wait=can_wait))
+            self._emit(c.Reply(command.reply_to, value, can_wait=command.can_wait))
 
     def _fail(self, command: c.Command, error: MediaError) -> None:
         if command.reply_to:

@@ -34,8 +34,9 @@ class Host(ABC):
 
     def __init__(self) -> None:
         self.on_event: Callable[[Event], None] | None = None
-        self.schedule: Callable[[], object] = self.flush
-        """Called in the thread that has a command, to have `flush` called soon; by default it is called at once."""
+        self.schedule: Callable[[bool], object] = lambda _: self.flush()
+        """Called in the thread that has a command, with whether somebody waits for its outcome, to have `flush` called
+        soon; by default it is called at once."""
         self._waiting: deque[Command] = deque()
         self._is_flushing = False
         # Reentrant: the garbage collector may post a command while this thread writes others.
@@ -108,7 +109,7 @@ class Host(ABC):
         """Have the command obeyed; a failure is told by `CommandFailed`. Raises EngineStopped."""
         self._check_running()
         self._waiting.append(command)
-        self.schedule()
+        self.schedule(False)
 
     def request(self, command: Command) -> Future[Any]:
         """Have the command obeyed; the future gives its reply or raises its MediaError. Raises EngineStopped."""
@@ -119,7 +120,7 @@ class Host(ABC):
         reply_to = next(self._ids)
         self._futures[reply_to] = future
         self._waiting.append(command.wanting(reply_to))
-        self.schedule()
+        self.schedule(not command.can_wait)
         if not self._running:  # it ended meanwhile, perhaps before it could see this future
             self._end_request(reply_to)
         return future

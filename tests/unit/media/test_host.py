@@ -102,11 +102,11 @@ class TestPacer:
 
 def test_commands_of_one_turn_go_out_together_and_in_order(host):
     turns = []
-    host.schedule = lambda: turns.append(len(host._waiting))
+    host.schedule = lambda urgent: turns.append((len(host._waiting), urgent))
     host.post(c.CreateMixer(1, RATE))
     host.post(c.AddPort(1, 5))
     reply = host.request(c.AddPort(1, 5))
-    assert turns == [1, 2, 3]
+    assert turns == [(1, False), (2, False), (3, True)]
     assert not reply.done()
     host.flush()
     with pytest.raises(errors.SlotError):

@@ -17,7 +17,7 @@ import threading
 import weakref
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 from sipsimple.core.media.ready_ports import ReadyPorts
 from sipsimple.loop import bound_loop, run_in_loop, running_bound_loop
@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT: Final = 5.0  # seconds that a blocking method waits for the engine; it answers within a tick of 20 ms
 DEVICE_TIMEOUT: Final = 15.0  # opening sound hardware takes its time
+FLUSH_DELAY: Final = 0.01
+"""Seconds that a command may wait for others: less than a tick of the engine, whose waking costs more than commands."""
+
 DEFAULT_PORT_RANGE: Final = (40000, 40100)
 
 INVALID_VALUE: Final = 70004
@@ -47,11 +50,16 @@ NOT_FOUND: Final = 70006
 TOO_MANY: Final = 70010
 
 
+class _Timer(NamedTuple):
+    loop: asyncio.AbstractEventLoop
+    handle: asyncio.TimerHandle
+
+
 class Host(Protocol):
     """What runs the media engine: a thread or a process."""
 
     on_event: Callable[[Any], None] | None
-    schedule: Callable[[], object]
+    schedule: Callable[[bool], object]
 
     @property
     def running(self) -> bool: ...
@@ -102,7 +110,7 @@ class MediaClient(metaclass=Singleton):
         self._ids = itertools.count(1)
         self._listeners: weakref.WeakValueDictionary[Hashable, Listener] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
-        self._flushing_loop: asyncio.AbstractEventLoop | None = None
+        self._flush_timer: _Timer | None = None
         self.ready_ports = ReadyPorts(self)
 
     @property
@@ -225,17 +233,17 @@ class MediaClient(metaclass=Singleton):
 
         future.add_done_callback(settled)
 
-    def _schedule_flush(self) -> None:
-        """Have the commands of one turn of the loop go out together; those of other threads go at once."""
+    def _schedule_flush(self, urgent: bool) -> None:
+        """Have the commands of some milliseconds go out together, at once where somebody waits for the outcome."""
         loop = running_bound_loop()
-        if loop is None:
+        if loop is None or urgent:
             self._flush()
-        elif loop is not self._flushing_loop:
-            self._flushing_loop = loop
-            loop.call_soon(self._flush)
+        elif self._flush_timer is None or self._flush_timer.loop is not loop:
+            self._flush_timer = _Timer(loop, loop.call_later(FLUSH_DELAY, self._flush))
 
     def _flush(self) -> None:
-        self._flushing_loop = None
+        # A timer that is running already is left to run: it finds nothing more to do, and threads may not stop it.
+        self._flush_timer = None
         host = self._host
         if host is not None:
             host.flush()
