@@ -338,6 +338,16 @@ async def test_large_request_goes_by_tcp():
         await client.responses(200)
 
 
+async def test_large_request_goes_by_udp_after_all_when_nobody_takes_tcp():
+    async with peers() as (client, server, destination):
+        await client.endpoint.listen("tcp", "127.0.0.1", 0)
+        transaction = client.endpoint.send_request(make_request("MESSAGE", body=b"x" * 1300), destination, client)
+        _, request = await server.next("request")
+        assert request.via.transport == "UDP"
+        assert client.endpoint.destination_of(transaction) == destination
+        await client.responses(200)
+
+
 async def test_large_request_says_so_when_tcp_does_not_listen():
     async with peers() as (client, _, destination):
         with pytest.raises(MessageTooLarge) as caught:
