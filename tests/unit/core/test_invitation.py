@@ -198,10 +198,11 @@ async def test_nobody_answers_within_the_timeout(engine, record):
 async def test_a_request_of_no_dialog_is_answered_481_and_a_strange_method_405(engine, record):
     from sipsimple.core import Request
 
-    for method, code in (("BYE", 405), ("PUBLISH", 405), ("OPTIONS", 200)):
+    for method, code in (("BYE", 481), ("UPDATE", 481), ("PRACK", 481), ("NOTIFY", 481), ("PUBLISH", 405)):
         route = RouteHeader(SIPURI("127.0.0.1", port=engine.udp_port))
         uri = SIPURI("127.0.0.1", "bob")
         request = Request(method, FromHeader(uri), ToHeader(uri), uri, route)
         request.send(timeout=LIMIT)
         answer = await NotificationCenter().wait(sender=request, timeout=LIMIT)
         assert answer.data.code == code, method
+        assert ("Allow" in answer.data.headers) == (code == 405)

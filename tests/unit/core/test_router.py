@@ -37,7 +37,14 @@ async def test_options_tell_what_we_can(engine, peer):
     assert response.headers.get("Server") == engine.user_agent
 
 
-@pytest.mark.parametrize("method", ["NOTIFY", "PUBLISH", "REFER", "BYE", "INFO", "FOO"])
+@pytest.mark.parametrize("method", ["BYE", "NOTIFY", "PRACK", "UPDATE"])
+async def test_requests_that_need_a_dialog_and_have_none_are_told_so(engine, peer, method):
+    peer.request(method)
+    response = await peer.response(481)
+    assert response.to.tag
+
+
+@pytest.mark.parametrize("method", ["PUBLISH", "REFER", "INFO", "FOO"])
 async def test_other_requests_outside_dialogs_are_not_allowed(engine, peer, method):
     peer.request(method)
     assert words(await peer.response(405), "Allow") == METHODS
