@@ -12,7 +12,7 @@ late. The least lead of a window is what could be taken away without harm. Hence
   was overtaken by others moves it by a frame at most;
 * a least lead of two frames or more over a window shortens what is played next, until one frame of it is left. This
   also absorbs a sender whose clock is fast;
-* nearly all leads of a window under half a frame lengthen what is played next, as with a sender whose clock is slow.
+* nearly all leads of a window of no more than half a frame lengthen what is played next, as with a sender whose clock is slow.
   That a packet just misses its tick now and then harms nothing, and is no reason for a hole;
 * nothing but late packets on several ticks on end, or a timestamp far off, is a new beginning; so is a packet that is
   late or early after a pause, because there is nothing left for it to be in order with.
@@ -264,7 +264,7 @@ class JitterBuffer:
         self._timely[rows] |= timely
         self._least_lead[rows] = np.where(timely, np.minimum(self._least_lead[rows], lead), self._least_lead[rows])
         self._packets[rows] += 1
-        self._small_leads[rows] += lead < self.frame_size // 2
+        self._small_leads[rows] += lead <= self.frame_size // 2
         return position, heard
 
     def _step_back(self, rows: IntArray, position: IntArray, late_by: IntArray) -> None:
@@ -298,7 +298,7 @@ class JitterBuffer:
         timely[row] = True
         least_lead[row] = min(least_lead[row], lead)
         packets[row] += 1
-        small_leads[row] += lead < self.frame_size // 2
+        small_leads[row] += lead <= self.frame_size // 2
         return True
 
     def read(self, rows: IntArray) -> SampleArray:
@@ -379,7 +379,8 @@ class JitterBuffer:
         if self._least_lead[row] != _NEVER:
             self._least_lead[row] -= lag
         left = surplus - lag
-        self._surplus[row] = left if left * surplus > 0 and abs(left) >= self._shortest else 0
+        # Too much delay by less than a period is kept; too little by anything would make the next slip a hole.
+        self._surplus[row] = min(left, 0) if surplus < 0 else left if left >= self._shortest else 0
         self._tries[row] = 0
         return frame
 
@@ -440,7 +441,9 @@ class JitterBuffer:
         least = self._least_lead[rows]
         tight = self._small_leads[rows] > MOSTLY * self._packets[rows]
         surplus = np.where((least == _NEVER) | (least < 2 * self.frame_size), 0, least - self.frame_size)
-        self._surplus[rows] = np.where(tight, -self.frame_size, surplus)
+        # A frame of lead bears the next slip of a slow clock.
+        missing = np.clip(self.frame_size - least, 0, self.frame_size)
+        self._surplus[rows] = np.where(tight, -missing, surplus)
         for row in rows[surplus >= FAR_FRAMES * self.frame_size].tolist():
             self._forward(row, int(self._surplus[row]))
             self._surplus[row] = 0
