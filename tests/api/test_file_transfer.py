@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sipsimple.core import Engine
-from sipsimple.streams import FileSelector, FileTransferStream
+from sipsimple.streams import AudioStream, ChatStream, FileSelector, FileTransferStream
 from sipsimple.streams.msrp import incoming_file
 from sipsimple.streams.msrp.incoming_file import PARTS, FileTransferError
 from sipsimple.util import Route
@@ -486,3 +486,35 @@ async def test_two_files_at_once_from_one_opened_file(agent: Agent, source: Path
             assert contents(inbox / name) == contents(source)
         caller.end()
         await agent.record.until(callee, "DidEnd")
+
+
+async def test_a_file_beside_audio_and_chat(agent: Agent, source: Path, inbox: Path):
+    async with described(source) as selector:
+        streams = [AudioStream(agent.account), ChatStream(agent.account), FileTransferStream(agent.account, selector)]
+        caller = agent.call(*streams, transport="tcp")
+        callee = await agent.incoming()
+        assert [stream.type for stream in callee.proposed_streams] == ["audio", "chat", "file-transfer"]
+        others = callee.proposed_streams
+        others[2].directory = inbox
+        callee.accept(others)
+        await others[2].finished
+        await streams[2].finished
+        assert contents(inbox / "the file.bin") == contents(source)
+        streams[1].send_message("did it arrive?")
+        await agent.record.until(others[1], "ChatStreamGotMessage")
+        assert caller.state == callee.state == "connected"
+        caller.end()
+        await agent.record.until(callee, "DidEnd")
+        for stream in [*streams, *others]:
+            await agent.record.until(stream, "MediaStreamDidEnd")
+
+
+async def test_a_re_invite_may_not_replace_the_file(agent: Agent, source: Path, inbox: Path):
+    async with described(source) as selector:
+        call = await Call(agent, FileTransferStream(agent.account, selector)).accepted(inbox)
+        await call.stream.finished
+        sdp = call.callee._invitation.sdp.active_remote
+        assert call.other.validate_update(sdp, 0)
+        call.other._description.transfer_id = "another"
+        assert not call.other.validate_update(sdp, 0)
+        await call.over()
