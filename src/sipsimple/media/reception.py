@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -206,6 +206,21 @@ class Reception:
     def lost(self, row: int) -> int:
         """Packets that never came, of all sources of the stream."""
         return int(self._lost_before[row] + max(int(self._lost(row)), 0))
+
+    def statistics(self, row: int) -> dict[str, Any]:
+        """Return what is known of all sources of the stream: packets and octets of payload; times are microseconds."""
+        return {
+            "packets": int(self.packets[row]),
+            "bytes": int(self.octets[row]),
+            "packets_discarded": int(self.discarded[row]),
+            "packets_lost": self.lost(row),
+            "packets_reordered": int(self.reordered[row]),
+            "packets_duplicate": int(self.duplicates[row]),
+            "loss_period": self.loss_period.read(row),
+            "burst_loss": bool(self.burst_loss[row]),
+            "random_loss": bool(self.random_loss[row]),
+            "jitter": self.jitter.read(row),
+        }
 
     def report(self, row: int) -> ReportBlock | None:
         """Make the report on the source of the moment and begin the next interval; None when nothing was heard."""

@@ -239,6 +239,16 @@ class Sender:
         self.octets[rows] += octets
         self._transmit(rows.tolist(), buffer.views)
 
+    def statistics(self, row: int) -> dict[str, int]:
+        """Return what we know of what we sent: packets and octets of payload."""
+        return {
+            "packets": int(self.packets[row]),
+            "bytes": int(self.octets[row]),
+            "packets_discarded": int(self.failed[row]),
+            "packets_reordered": 0,
+            "packets_duplicate": 0,
+        }
+
     def _transmit(self, rows: Iterable[int], packets: Iterable[memoryview | bytes]) -> None:
         """Send a packet for each of `rows`."""
         send, target = self._send, self._target

@@ -454,36 +454,14 @@ class StreamTable:
         return self._arrivals.refused
 
     def statistics(self, row: int) -> dict[str, Any]:
-        """Return `rtt`, `rx` and `tx`: packets and octets of payload; times are microseconds.
-
-        Secured streams have `srtp` besides: see `Shield.statistics`.
-        """
+        """Return `rtt` in microseconds, `rx` and `tx`, and for a secured stream `srtp` (see `Shield.statistics`)."""
         self._stream(row)
-        heard, sent = self._reception, self._sender
         security = self._shield.statistics(row)
         return {
             **({} if security is None else {"srtp": security}),
             "rtt": self._reporter.round_trip.read(row),
-            "rx": {
-                "packets": int(heard.packets[row]),
-                "bytes": int(heard.octets[row]),
-                "packets_discarded": int(heard.discarded[row]),
-                "packets_lost": heard.lost(row),
-                "packets_reordered": int(heard.reordered[row]),
-                "packets_duplicate": int(heard.duplicates[row]),
-                "loss_period": heard.loss_period.read(row),
-                "burst_loss": bool(heard.burst_loss[row]),
-                "random_loss": bool(heard.random_loss[row]),
-                "jitter": heard.jitter.read(row),
-            },
-            "tx": {
-                "packets": int(sent.packets[row]),
-                "bytes": int(sent.octets[row]),
-                "packets_discarded": int(sent.failed[row]),
-                "packets_reordered": 0,
-                "packets_duplicate": 0,
-                **self._reporter.statistics(row),
-            },
+            "rx": self._reception.statistics(row),
+            "tx": {**self._sender.statistics(row), **self._reporter.statistics(row)},
         }
 
     def local_ssrc(self, row: int) -> int:

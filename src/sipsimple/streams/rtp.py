@@ -4,9 +4,7 @@ The stream opens its ports when it is initialised, starts when both descriptions
 part in its own `bridge`, where the sound device is. On local hold it leaves the bridge, so that the local party neither
 hears nor is heard; on remote hold it stays, so that music from there is heard.
 
-SRTP is used as the account wants it (`rtp.srtp_encryption`): keys stand in the descriptions where those go over TLS or
-`rtp.use_srtp_without_tls` allows it, or are made by DTLS. An account that demands SRTP never sends or plays anything
-else. ICE is not spoken.
+SRTP is used as the account wants it (`encryption`); who demands it never sends or plays anything else. No ICE is spoken.
 """
 
 from __future__ import annotations
@@ -29,16 +27,13 @@ from sipsimple.core import (
 )
 from sipsimple.core.media import MediaClient
 from sipsimple.core.media.formats import direction_of, is_reachable
-from sipsimple.core.media.keying import NOT_CONFIDENTIAL, objection
 from sipsimple.loop import Result, TaskOwner, run_in_loop
 from sipsimple.notification import IObserver, Notification, NotificationCenter
-from sipsimple.sip.sdp.fingerprint import fingerprint_of
+from sipsimple.streams.encryption import EncryptionPolicy
 from sipsimple.streams.interface import IMediaStream, InvalidStreamError, UnknownStreamError
 from sipsimple.streams.recording import StreamRecording, recording_path
 from sipsimple.streams.registry import MediaStreamRegistrar
 
-SRTP_DISABLED: Final = "disabled"
-SRTP_MANDATORY: Final = "mandatory"
 NEGOTIATED_STATES: Final = ("INITIALIZED", "WAIT_ICE", "ESTABLISHED")
 
 
@@ -72,7 +67,7 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         self._muted = False
         self._offer: tuple[Any, int] | None = None
         self._refusal: str | None = None
-        self._encrypted: bool | None = None
+        self._encrypted = False
         self._transport: RTPTransport | None = None
         self._audio: AudioTransport | None = None
         self._recording: StreamRecording | None = None
@@ -85,8 +80,7 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         if media.media != "audio":
             raise UnknownStreamError(f"{media.media} is not audio")
         # By which way the offer came is not known here; `get_local_media` refuses keys that others could read.
-        ways = _ways(account, confidential=True)
-        refusal = objection(remote_sdp, stream_index, ways, account.rtp.srtp_encryption == SRTP_MANDATORY)
+        refusal = EncryptionPolicy.of(account, None).objection(remote_sdp, stream_index)
         if refusal is not None:
             raise InvalidStreamError(refusal)
         local_ip = SIPSimpleSettings().local_ip
@@ -250,25 +244,16 @@ class AudioStream(metaclass=MediaStreamRegistrar):
 
     def _make_transport(self, direction: str) -> RTPTransport:
         """The ports, not yet open. Raises SIPCoreError when SRTP is demanded and we must not offer it."""
-        rtp, local_ip = self.account.rtp, SIPSimpleSettings().local_ip
-        ways, forced = _ways(self.account, self._is_confidential), rtp.srtp_encryption == SRTP_MANDATORY
-        method = getattr(rtp, "srtp_keying", "sdes")
-        if self._offer is not None and direction == "incoming":
-            sdp, index = self._offer
-            self._refusal = objection(sdp, index, ways, forced)
-            if "dtls" in ways and fingerprint_of(sdp, index) is not None:
-                method = "dtls"
-        elif forced and method not in ways:
-            raise SIPCoreError(NOT_CONFIDENTIAL)
-        address = None if local_ip is None else str(local_ip)
-        transport = RTPTransport(address, method in ways, forced, srtp_keying=method)
-        transport.keying.accepts = ways
-        return transport
+        policy, local_ip = self._policy, SIPSimpleSettings().local_ip
+        offer = self._offer if direction == "incoming" else None
+        if offer is not None:
+            self._refusal = policy.objection(*offer)
+        return policy.transport(None if local_ip is None else str(local_ip), offer)
 
     @property
-    def _is_confidential(self) -> bool:
-        """Whether descriptions may have keys, going the way that they go now."""
-        return self.session.transport == "tls" or bool(self.account.rtp.use_srtp_without_tls)
+    def _policy(self) -> EncryptionPolicy:
+        """What the account wants of encryption, for the way that descriptions go now."""
+        return EncryptionPolicy.of(self.account, self.session.transport)
 
     def _make_audio(self, direction: str) -> AudioTransport:
         assert self._transport is not None  # opened by the caller
@@ -289,7 +274,7 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         if audio is None or transport is None or self.state not in NEGOTIATED_STATES:
             raise RuntimeError(f"get_local_media() is for initialized streams, this one is {self.state}")
         # The next route may be another way than the last one was.
-        transport.keying.accepts = _ways(self.account, self._is_confidential)
+        transport.keying.accepts = self._policy.ways
         sends = not for_offer or audio.direction in (None, "sendrecv", "sendonly")
         direction = direction_of(sends, receives=not self._wants_hold)
         if for_offer or self._offer is None:
@@ -318,12 +303,11 @@ class AudioStream(metaclass=MediaStreamRegistrar):
 
         What is valid is what the next answer answers.
         """
-        audio, transport = self._audio, self._transport
-        if audio is None or transport is None:
+        audio = self._audio
+        if audio is None:
             return False
         if remote_sdp.media[stream_index].port:
-            ways = _ways(self.account, self._is_confidential)
-            refusal = objection(remote_sdp, stream_index, ways, transport.keying.forced)
+            refusal = self._policy.objection(remote_sdp, stream_index)
             if refusal is not None or not audio.can_use(remote_sdp, stream_index):
                 return False
         self._offer = (remote_sdp, stream_index)
@@ -420,11 +404,11 @@ class AudioStream(metaclass=MediaStreamRegistrar):
     def _follow_encryption(self) -> None:
         """Tell when what is sent and heard begins to be encrypted, or ends to be."""
         active = self.srtp_active
-        if active and not self._encrypted:
+        was_active, self._encrypted = self._encrypted, active
+        if active and not was_active:
             post("AudioStreamDidEnableEncryption", self, keying=self.srtp_keying, cipher=self.srtp_cipher)
-        elif self._encrypted and not active:
+        elif was_active and not active:
             post("AudioStreamDidDisableEncryption", self)
-        self._encrypted = active
 
     # Hold
 
@@ -514,10 +498,3 @@ class AudioStream(metaclass=MediaStreamRegistrar):
             self._follow_encryption()
         elif notification.name == "RTPAudioTransportDidFail":
             self._fail(notification.data.reason)
-
-
-def _ways(account: Any, confidential: bool) -> frozenset[str]:
-    """How an account may come to keys: those in descriptions are for nobody else to read."""
-    if account.rtp.srtp_encryption == SRTP_DISABLED:
-        return frozenset()
-    return frozenset({"sdes", "dtls"} if confidential else {"dtls"})

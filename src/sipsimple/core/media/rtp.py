@@ -181,7 +181,7 @@ class RTPTransport:
                 self._load_security()
 
     def _load_security(self) -> None:
-        if self.keying.offers is not None:
+        if self.keying.offers in self.keying.accepts:
             self._client.post(commands.LoadSecurity(self.keying.offers == "dtls"))
 
     def _to_open(self) -> bool:
