@@ -49,7 +49,14 @@ class RawPeer:
         text += f"Content-Length: {len(payload)}\n\n"
         self.socket.sendto(text.replace("\n", "\r\n").encode() + payload, self.target)
 
-    def request(self, method: str, body: str = "", headers: str = "", cseq: int | None = None) -> str:
+    def request(
+        self,
+        method: str,
+        body: str = "",
+        headers: str = "",
+        cseq: int | None = None,
+        content_type: str = "application/sdp",
+    ) -> str:
         """Send a request of this call; returns its branch."""
         if cseq is None:
             self.cseq += 1
@@ -65,6 +72,7 @@ class RawPeer:
             f"Contact: <sip:raw@127.0.0.1:{self.port}>\n"
             f"Max-Forwards: 70\n{headers}",
             body,
+            content_type,
         )
         return branch
 

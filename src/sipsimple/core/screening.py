@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sipsimple.core.composing import ACCEPT, SDP_TYPE, SUPPORTED, response_to, token
-from sipsimple.core.invitation import too_brief
+from sipsimple.core.composing import SDP_TYPE, SUPPORTED, response_to, token
+from sipsimple.core.invitation import refuse_foreign, too_brief
 from sipsimple.sip.dialog import contact_uri
 from sipsimple.sip.errors import SIPCoreError
 from sipsimple.sip.headers import FrozenHeader
@@ -40,12 +40,7 @@ def _refuse_invite(request: Request) -> Response | None:
         return response_to(request, 406, to_tag=token())
     if (brief := too_brief(request)) is not None:
         return brief
-    media_type, _ = request.content_type or ("", {})
-    encoding = request.headers.get("Content-Encoding")
-    if request.body and (media_type.lower() != SDP_TYPE or (encoding and encoding.strip().lower() != "identity")):
-        extra = [FrozenHeader("Accept", ACCEPT), FrozenHeader("Accept-Encoding", "identity")]
-        return response_to(request, 415, to_tag=token(), extra=extra)
-    return None
+    return refuse_foreign(request)
 
 
 def _takes_descriptions(request: Request) -> bool:

@@ -16,9 +16,11 @@ from sipsimple.core import (
     SIPCoreError,
     SIPCoreInvalidStateError,
 )
+from sipsimple.core.invitation.incoming import MAX_OVERTAKING
 from tests.support.raw_peer import RawPeer
 from tests.unit.core.kit import changes, names, parties, route, sender_of, told
-from tests.unit.core.test_invitation import reached, talking
+from tests.unit.core.test_early import call_from
+from tests.unit.core.test_invitation import description, reached, talking
 
 CAROL = SIPURI("127.0.0.1", "carol", port=5070)
 PREFIX = "SIPIncomingReferral"
@@ -230,3 +232,45 @@ async def test_refer_outside_a_call_is_handed_on_to_whom_asked_for_it(engine, re
     peer.respond(notify, 200)
     theirs.notify(200)
     assert (await peer.expect("NOTIFY")).headers.get("Subscription-State") == "terminated;reason=noresource"
+
+
+REFER_TO = "Refer-To: <sip:carol@example.org>\n"
+
+
+async def accepted_call(peer: RawPeer) -> Invitation:
+    """A call of the peer that we have accepted, and whose ACK is on its way."""
+    callee = await call_from(peer)
+    callee.send_response(200, sdp=description(40000))
+    await peer.response(200)
+    return callee
+
+
+async def test_referral_that_overtakes_the_ack_waits_for_it(engine, record, peer):
+    callee = await accepted_call(peer)
+    invite = peer.cseq
+    peer.request("REFER", headers=REFER_TO)
+    assert (await peer.receive()).cseq == (invite, "INVITE"), "the 2xx is repeated, the REFER is not answered"
+    assert callee.state == "connecting"
+    peer.request("ACK", cseq=invite)
+    theirs = await sender_of(record, f"{PREFIX}GotReferRequest")
+    assert theirs.invitation is callee
+    assert callee.state == "connected"
+    theirs.reject()
+    assert (await peer.response(603)).cseq[1] == "REFER"
+
+
+async def test_referrals_without_end_before_the_ack_are_told_to_come_later(engine, peer):
+    await accepted_call(peer)
+    for _ in range(MAX_OVERTAKING + 1):
+        peer.request("REFER", headers=REFER_TO)
+    refusal = await peer.response(500)
+    assert (refusal.cseq[0], refusal.headers.get("Retry-After").isdigit()) == (peer.cseq, True)
+
+
+async def test_referral_whose_ack_never_comes_is_of_a_dialog_that_is_over(engine, peer):
+    callee = await accepted_call(peer)
+    peer.request("REFER", headers=REFER_TO)
+    peer.request("BYE")
+    codes = {(await peer.receive()).code for _ in range(2)}
+    assert codes == {200, 481}
+    assert callee.state == "disconnected"

@@ -98,6 +98,19 @@ async def test_update_that_cannot_be_agreed_on_leaves_the_session_as_it_was(engi
     assert len(updates(record, caller)) == 1
 
 
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+async def test_proposal_that_is_no_session_description_is_refused_with_what_would_be_taken(engine, peer, method):
+    caller = await connected(peer)
+    for body in ("application/isup", "application/sdp\nContent-Encoding: gzip"):
+        peer.request(method, SDP, content_type=body)
+        response = await peer.response(415)
+        assert response.headers.get("Accept") == "application/sdp"
+        assert response.headers.get("Accept-Encoding") == "identity"
+        if method == "INVITE":
+            peer.request("ACK", cseq=peer.cseq)
+    assert (caller.sub_state, caller.may_propose) == ("normal", True)
+
+
 async def test_offers_that_cross_are_refused(engine, record, peer):
     caller = await connected(peer)
     caller.send_update(sdp=changed(caller, 40002))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sipsimple.core.composing import SDP_TYPE, response_to, session_headers
 from sipsimple.core.hops import own_contact
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from sipsimple.core.invitation.invitation import Invitation
 
 
+MAX_OVERTAKING: Final = 4
+"""How many requests are kept that come before the ACK of our 2xx; who sends more is told to come again."""
+
+
 class IncomingLeg:
     """Answers one INVITE; the server transaction repeats what it is told, this repeats the 2xx."""
 
@@ -39,6 +43,7 @@ class IncomingLeg:
         self._reliable: ReliableResponses | None = None
         self._early_answer: FrozenSDPSession | None = None
         self._settled = False  # the early answer went out in a response that is acknowledged
+        self._overtaking: list[tuple[Any, Request]] = []  # what came before the ACK, though it was sent after it
         self._router = stack().router
         self._router.unanswered.add(self)
         transaction.user = self
@@ -202,6 +207,9 @@ class IncomingLeg:
         if self._acceptance is not None:
             self._acceptance.stop()
             self._acceptance = None
+        overtaking, self._overtaking = self._overtaking, []
+        for transaction, request in overtaking:
+            self._endpoint.respond(transaction, response_to(request, 481))
 
     def progress_acknowledged(self, transaction: Any, prack: Request) -> None:
         """A PRACK: for the reliable response that waits for one, or for nothing."""
@@ -231,6 +239,16 @@ class IncomingLeg:
             invitation._bye()
         elif invitation.state == "connecting":
             invitation._change("connected", "remote", ack)
+            overtaking, self._overtaking = self._overtaking, []
+            for transaction, request in overtaking:
+                self._router.referred(transaction, request, invitation)
+
+    def keep_for_later(self, transaction: Any, request: Request) -> bool:
+        """Keep a request that has overtaken the ACK until that comes; False when there are too many already."""
+        if len(self._overtaking) >= MAX_OVERTAKING:
+            return False
+        self._overtaking.append((transaction, request))
+        return True
 
     def postpone_goodbye(self, extra: tuple[Any, ...]) -> bool:
         """Have the BYE wait for the ACK of our 2xx (RFC 3261 15); False when nothing is waited for."""

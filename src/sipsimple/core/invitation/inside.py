@@ -10,6 +10,7 @@ from sipsimple.core.invitation.outgoing import OutgoingLeg
 from sipsimple.core.invitation.updates import take_update
 from sipsimple.core.stack import stack
 from sipsimple.sip.dialog import Dialog, Verdict
+from sipsimple.sip.headers import FrozenHeader
 from sipsimple.sip.message import Request
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ def _dispatch(invitation: Invitation, dialog: Dialog, transaction: Any, request:
             router.got_message(transaction, request)
         case "REFER" if invitation.state == "connected":
             router.referred(transaction, request, invitation)
+        case "REFER" if invitation.state == "connecting" and isinstance(leg, IncomingLeg):
+            if not leg.keep_for_later(transaction, request):
+                endpoint.respond(transaction, response_to(request, 500, extra=[FrozenHeader("Retry-After", "1")]))
         case "NOTIFY" | "SUBSCRIBE":
             # The subscriptions of the dialog have not taken it.
             endpoint.respond(transaction, response_to(request, 481 if request.method == "NOTIFY" else 489))

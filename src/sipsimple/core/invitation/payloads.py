@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from sipsimple.core.composing import SDP_TYPE, response_to, token
+from sipsimple.sip.headers import FrozenHeader
+from sipsimple.sip.message import Request, Response
 from sipsimple.sip.negotiation import Negotiator
 from sipsimple.sip.sdp import FrozenSDPSession
 
@@ -29,3 +32,14 @@ class SDPPayloads:
     @property
     def active_remote(self) -> FrozenSDPSession | None:
         return self._negotiator.active_remote
+
+
+def refuse_foreign(request: Request) -> Response | None:
+    """The 415 to a request whose body is no session description; None for one that is, and without a body."""
+    media_type, _ = request.content_type or ("", {})
+    encoding = request.headers.get("Content-Encoding")
+    plain = encoding is None or encoding.strip().lower() in ("", "identity")
+    if not request.body or (media_type.lower() == SDP_TYPE and plain):
+        return None
+    extra = [FrozenHeader("Accept", SDP_TYPE), FrozenHeader("Accept-Encoding", "identity")]
+    return response_to(request, 415, to_tag=token(), extra=extra)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sipsimple.core.client import Client
 from sipsimple.core.composing import SDP_TYPE, response_to, session_headers
+from sipsimple.core.invitation.payloads import refuse_foreign
 from sipsimple.core.invitation.refreshing import too_brief
 from sipsimple.core.stack import stack
 from sipsimple.sip.acceptance import Acceptance
@@ -158,9 +159,9 @@ class ReceivedProposal:
             wait = FrozenHeader("Retry-After", str(secrets.randbelow(MAX_RETRY_AFTER + 1)))
             endpoint.respond(transaction, response_to(request, 500, extra=[wait]))
             return
-        brief = too_brief(request)
-        if brief is not None:
-            endpoint.respond(transaction, brief)
+        refusal = too_brief(request) or refuse_foreign(request)
+        if refusal is not None:
+            endpoint.respond(transaction, refusal)
             return
         proposal = cls(invitation, transaction, request)
         if not request.body:

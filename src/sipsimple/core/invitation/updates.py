@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sipsimple.core.composing import SDP_TYPE, response_to, session_headers
 from sipsimple.core.exchange import Answer, Exchange
 from sipsimple.core.hops import next_hop
+from sipsimple.core.invitation.payloads import refuse_foreign
 from sipsimple.core.invitation.refreshing import too_brief
 from sipsimple.core.notices import post
 from sipsimple.core.stack import stack
@@ -114,7 +115,7 @@ def take_update(
 ) -> None:
     """Answer an UPDATE; `negotiator` is None when the first offer of an early dialog waits for its answer."""
     endpoint = stack().endpoint
-    response = too_brief(request) or _refusal(invitation, negotiator, request)
+    response = too_brief(request) or refuse_foreign(request) or _refusal(invitation, negotiator, request)
     agreed: FrozenSDPSession | None = None
     if response is None and request.body:
         assert negotiator is not None
