@@ -155,11 +155,10 @@ class Twin:
         raise TypeError(f"{cls.__name__} cannot be instantiated: use one of its two subclasses")
 
     @classmethod
-    def _values_of(cls, other: Any) -> dict[str, Any]:
+    def _held_by(cls, other: Any) -> dict[str, Any]:
         if not isinstance(other, cls._family):
             raise TypeError(f"{cls.__name__}.new takes a {cls._family.__name__}, not {type(other).__name__}")
-        held = vars(other)
-        return {field: held[field] for field in cls._rules}
+        return vars(other)
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -195,7 +194,8 @@ class Mutable(Twin):
 
     @classmethod
     def new(cls, other: Any) -> Self:
-        return cls._adopt(cls._values_of(other))
+        held = cls._held_by(other)
+        return cls._adopt({field: held[field] for field in cls._rules})
 
     def __setattr__(self, name: str, value: Any) -> None:
         rule = self._rules.get(name)
@@ -231,9 +231,11 @@ class Frozen(Twin):
     def new(cls, other: Any) -> Self:
         if isinstance(other, cls):
             return other
-        values = {
-            field: value if type(value) in _PLAIN else freeze(value) for field, value in cls._values_of(other).items()
-        }
+        held = cls._held_by(other)
+        values: dict[str, Any] = {}
+        for field in cls._rules:
+            value = held[field]
+            values[field] = value if type(value) in _PLAIN else freeze(value)
         for field in cls._lists:
             values[field] = cls._rules[field](field, values[field], True)
         return cls._adopt(values)
@@ -299,6 +301,7 @@ EMPTY: Final[frozendict[str, Any]] = frozendict()
 
 # What is neither frozen nor thawed, and most fields are.
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
+_FROZEN: Final = (str, Frozen)
 
 
 def replaced(value: F, **fields: Any) -> F:
@@ -321,7 +324,7 @@ def freeze(value: Any) -> Any:
     if isinstance(value, dict):
         return frozendict({key: freeze(item) for key, item in value.items()})
     if isinstance(value, list):
-        return frozenlist([item if type(item) in _PLAIN else freeze(item) for item in value])
+        return frozenlist([item if isinstance(item, _FROZEN) else freeze(item) for item in value])
     return value
 
 

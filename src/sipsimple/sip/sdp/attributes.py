@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final, TypeVar, overload
 
 from sipsimple.sip.errors import MalformedMessage, SIPCoreError
@@ -164,12 +164,9 @@ _known_attribute: Final = lru_cache(maxsize=MAX_REMEMBERED)(_read_attribute)
 class _ByName:
     """What both lists of attributes can do with a name."""
 
-    def _values(self, name: str) -> list[str]:
-        return [attribute.value for attribute in self if attribute.name == name]  # type: ignore[attr-defined]
-
     def getall(self, name: str) -> list[str]:
         """The values of all attributes of that name, in their order."""
-        return self._values(name)
+        return [attribute.value for attribute in self if attribute.name == name]  # type: ignore[attr-defined]
 
     @overload
     def getfirst(self, name: str) -> str | None: ...
@@ -177,23 +174,34 @@ class _ByName:
     def getfirst(self, name: str, default: D) -> str | D: ...
     def getfirst(self, name: str, default: D | None = None) -> str | D | None:
         """The value of the first attribute of that name."""
-        return next(iter(self._values(name)), default)
+        values = self.getall(name)
+        return values[0] if values else default
 
 
 class AttributeList(_ByName, list[BaseSDPAttribute]):
     """The attributes of a mutable owner; `"name" in attributes` looks for a name."""
 
     def __contains__(self, item: object) -> bool:
-        return bool(self._values(item)) if isinstance(item, str) else list.__contains__(self, item)
+        return bool(self.getall(item)) if isinstance(item, str) else list.__contains__(self, item)
 
 
 class FrozenAttributeList(_ByName, frozenlist[FrozenSDPAttribute]):
     """The attributes of a frozen owner; `"name" in attributes` looks for a name."""
 
-    __slots__ = ()
+    @cached_property
+    def _named(self) -> dict[str, list[str]]:
+        # Descriptions of the same user agent are remembered, and asked for many names that they do not have.
+        named: dict[str, list[str]] = {}
+        for attribute in self:
+            named.setdefault(attribute.name, []).append(attribute.value)
+        return named
+
+    def getall(self, name: str) -> list[str]:
+        """The values of all attributes of that name, in their order."""
+        return list(self._named.get(name, ()))
 
     def __contains__(self, item: object) -> bool:
-        return bool(self._values(item)) if isinstance(item, str) else tuple.__contains__(self, item)
+        return item in self._named if isinstance(item, str) else tuple.__contains__(self, item)
 
 
 _attribute_members: Final = members(BaseSDPAttribute, MAX_ATTRIBUTES)
