@@ -130,12 +130,12 @@ class Listener:
             self.statistics.silent_connections += 1
             self._log(f"a connection failed before it began: {error}", logging.INFO)
             return
-        found = False
+        first = connection.first_session
         try:
-            await asyncio.wait([connection.first_session], timeout=self._first_chunk_timeout)
-            found = connection.first_session.done() and not connection.first_session.cancelled()
+            await asyncio.wait([first], timeout=self._first_chunk_timeout)
         finally:
-            if not found:
+            # Looked at here: the listener may be closed in the very turn of the loop in which the session was found.
+            if not first.done() or first.cancelled():
                 self.statistics.silent_connections += 1
                 limit = self._first_chunk_timeout
                 connection.abort(MSRPTimeoutError(*connection.peer_address, "waiting for the first chunk", limit))

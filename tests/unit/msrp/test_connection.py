@@ -644,3 +644,24 @@ async def test_the_log_tells_of_connections_given_up():
     assert [level for _, level in lines] == [logging.WARNING]
     assert "127.0.0.1" in lines[0][0]
     await listener.close()
+
+
+async def test_a_listener_that_closes_as_its_session_is_found_leaves_the_session_alone():
+    listener, session, log = await listener_and_session()
+    closing: list[asyncio.Task[None]] = []
+    find = listener._find
+
+    def find_and_close(uri, chunk):
+        # The task that meets the stranger is cancelled in the very turn of the loop in which it would go on.
+        closing.append(asyncio.ensure_future(listener.close()))
+        return find(uri, chunk)
+
+    listener._find = find_and_close
+    async with Stranger(listener.port) as (reader, writer):
+        writer.write(first_send(session))
+        assert b" 200 OK" in await asyncio.wait_for(reader.readline(), TIME_LIMIT)
+        await asyncio.gather(*closing)
+        writer.write(first_send(session, **{"Message-ID": "m2"}).replace(b"first1", b"second2"))
+        while b"second2 200 OK" not in await asyncio.wait_for(reader.readline(), TIME_LIMIT):
+            pass
+    assert not log.of(Disconnected) or log.of(Disconnected)[0].error is None
