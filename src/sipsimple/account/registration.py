@@ -191,14 +191,22 @@ class Registrar:
         return answer
 
     async def _unregister(self) -> None:
-        registration = self._registration
-        if registration is None or not registration.is_registered:
+        """Take the contact back, also one that the registrar may have taken but has not confirmed (RFC 3261 10.2.2)."""
+        registration, limit = self._registration, UNREGISTER_LIMIT
+        if registration is not None and registration.is_pending and not registration.is_registered:
+            limit /= 2
+            await self._told(*_ANSWERS, timeout=limit)
+        if registration is None or not (registration.is_registered or registration.is_pending):
             self._let_go()
             return
+        was_registered = registration.is_registered
         self._empty_inbox()
-        registration.end(timeout=UNREGISTER_LIMIT)
-        farewell = await self._told(*_FAREWELLS, timeout=UNREGISTER_LIMIT)
+        registration.end(timeout=limit)
+        farewell = await self._told(*_FAREWELLS, timeout=limit)
         self._let_go()
+        if not was_registered:
+            # The registrar never told that it had the contact, so there is no end to tell of.
+            return
         if farewell is not None and farewell.name == "SIPRegistrationDidEnd":
             self._account._post("SIPAccountRegistrationDidEnd", registration=registration)
         else:

@@ -82,6 +82,11 @@ class Registration:
         return self._last is not None
 
     @property
+    def is_pending(self) -> bool:
+        """True while a REGISTER waits for its answer: the server may have taken it all the same."""
+        return self._sequence.current is not None
+
+    @property
     def contact_uri(self) -> FrozenSIPURI | None:
         """The contact that is bound, None without a binding."""
         contact = self._last.contact_header if self._last is not None else None
@@ -99,7 +104,7 @@ class Registration:
         run_in_loop(self._register, contact, route, timeout)
 
     def end(self, timeout: float | None = None) -> None:
-        """Remove the binding, by the route that made it; nothing to do without one."""
+        """Remove the binding, be it only asked for so far, by the route that made it; without one do nothing."""
         run_in_loop(self._end, timeout)
 
     # The work, in the loop thread
@@ -113,7 +118,7 @@ class Registration:
             post("SIPRegistrationDidFail", self, code=0, reason=str(error), route_header=route)
 
     def _end(self, timeout: float | None) -> None:
-        last = self._last
+        last = self._last or self._sequence.current
         if last is None or last.contact_header is None:
             return
         self._ending = True

@@ -58,6 +58,10 @@ class FakeRegistrar(asyncio.DatagramProtocol):
     def close(self) -> None:
         self._transport.close()
 
+    def forget_answers(self) -> None:
+        """Take repeated requests for new ones."""
+        self._answered.clear()
+
     async def wait_for(self, count: int) -> None:
         """Wait until so many requests have come."""
         if len(self.requests) < count:

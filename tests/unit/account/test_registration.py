@@ -298,15 +298,50 @@ async def test_a_registrar_that_does_not_let_go_is_left(alice, registrar, record
     assert data.timestamp is not None
 
 
-async def test_disabling_in_the_middle_of_an_attempt_gives_it_up(alice, registrar, record):
-    asked = asyncio.Event()
-    registrar.answer = lambda request: asked.set()
+async def asked(alice, registrar) -> None:
+    """Have the registrar asked for the first time, and say nothing."""
+    registrar.answer = lambda request: None
     alice.enabled = True
     alice.save()
-    await asked.wait()
+    await registrar.wait_for(1)
     alice.enabled = False
+
+
+async def test_disabling_in_the_middle_of_an_attempt_takes_back_what_may_have_been_taken(
+    alice, registrar, record, monkeypatch
+):
+    monkeypatch.setattr(registration, "UNREGISTER_LIMIT", 0.2)
+    await asked(alice, registrar)
     await saved(alice, "SIPAccountDidDeactivate")
     assert record.of(alice)[-2:] == ["CFGSettingsObjectDidChange", "SIPAccountDidDeactivate"]
+    assert [header(request, "Expires") for request in registrar.requests] == ["600", "0"]
+    first, last = (header(request, "CSeq").split()[0] for request in registrar.requests)
+    assert int(last) == int(first) + 1
+
+
+async def test_disabling_before_the_answer_waits_for_it(alice, registrar, record):
+    await asked(alice, registrar)
+    stopping = asyncio.ensure_future(saved(alice, "SIPAccountDidDeactivate"))
+    registrar.answer = registrar.accept
+    # The request is repeated, and answered then.
+    registrar.forget_answers()
+    await stopping
+    assert record.of(alice)[-3:] == [
+        "CFGSettingsObjectDidChange",
+        "SIPAccountRegistrationDidEnd",
+        "SIPAccountDidDeactivate",
+    ]
+    assert [header(request, "Expires") for request in registrar.requests] == ["600", "600", "0"]
+
+
+async def test_disabling_before_a_refusal_leaves_nothing_to_take_back(alice, registrar, record):
+    await asked(alice, registrar)
+    stopping = asyncio.ensure_future(saved(alice, "SIPAccountDidDeactivate"))
+    registrar.answer = lambda request: REFUSAL
+    registrar.forget_answers()
+    await stopping
+    assert record.of(alice)[-2:] == ["CFGSettingsObjectDidChange", "SIPAccountDidDeactivate"]
+    assert [header(request, "Expires") for request in registrar.requests] == ["600", "600"]
 
 
 async def test_disabling_and_enabling_at_once_changes_nothing(alice, registrar, record):
