@@ -4,7 +4,7 @@ The stream opens its ports when it is initialised, starts when both descriptions
 part in its own `bridge`, where the sound device is. On local hold it leaves the bridge, so that the local party neither
 hears nor is heard; on remote hold it stays, so that music from there is heard.
 
-SRTP is used as the account wants it (`encryption`); who demands it never sends or plays anything else. No ICE is spoken.
+Whether it is encrypted is for the account to say (`encryption`). ICE is not spoken.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ of the remote are those of its latest description.
 from __future__ import annotations
 
 import os
-import ssl
 from functools import cache
 from typing import Any, Final
 
@@ -187,6 +186,8 @@ def _write(media: Any, lines: list[tuple[str, str]]) -> None:
 @cache
 def _identity() -> tuple[bytes, Fingerprint]:
     """The certificate of this run with its private key, and its fingerprint."""
+    import ssl
+
     from sipsimple.core.certificate import self_signed_certificate
 
     pem = self_signed_certificate()
