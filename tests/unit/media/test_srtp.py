@@ -13,7 +13,14 @@ from sipsimple.media.errors import StreamError
 from sipsimple.media.keys import SUITES, DTLSKeying, SRTPKeys
 from sipsimple.media.packet import RTPPacket
 from sipsimple.media.rtcp import ReportPacket, SourceDescription, compound
-from sipsimple.media.srtp import MAX_SOURCES, OLD_KEY_SECONDS, ProtectionFailed, SRTPReceiver, SRTPSender
+from sipsimple.media.srtp import (
+    MAX_SOURCES,
+    OLD_KEY_SECONDS,
+    RECOUNT_AFTER,
+    ProtectionFailed,
+    SRTPReceiver,
+    SRTPSender,
+)
 
 AES = "AES_CM_128_HMAC_SHA1_80"
 # RFC 3711 B.3.
@@ -133,6 +140,50 @@ def test_packets_under_the_key_before_are_opened_for_a_while():
     assert receiver.open(new.protect(packet(3)), False, 10.0) == packet(3)
     assert receiver.open(old.protect(packet(4)), False, 10.0 + OLD_KEY_SECONDS) is None
     assert receiver.unauthentic == 1
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+@pytest.mark.parametrize("sequence", [20, 30_000, 65_000])
+def test_a_remote_may_go_on_counting_under_a_new_key(turns, sequence):
+    first, receiver, _ = pair()
+    reached = turns * 65536 + sequence
+    for index in range(reached % 20_000, reached + 1, 20_000):
+        assert receiver.open(first.protect(packet(index)), False, 0.0) == packet(index)
+    key, second = key_of(AES), SRTPSender()
+    receiver.use(AES, key, 100.0)
+    second.use(AES, key)
+    for index in range(0, reached, 20_000):
+        second.protect(packet(index))  # its counter goes on from where that of the first key was
+    opened = [receiver.open(second.protect(packet(reached + step)), False, 200.0) for step in range(1, 10)]
+    assert opened[: RECOUNT_AFTER - 1] == [None] * (RECOUNT_AFTER - 1)
+    assert opened[RECOUNT_AFTER - 1 :] == [packet(reached + step) for step in range(RECOUNT_AFTER, 10)]
+    for step in range(10, 60_000, 9_999):
+        assert receiver.open(second.protect(packet(reached + step)), False, 200.0) == packet(reached + step)
+
+
+def test_a_remote_may_begin_to_count_anew_under_a_new_key():
+    first, receiver, _ = pair()
+    for index in range(0, 140_000, 20_000):
+        assert receiver.open(first.protect(packet(index)), False, 0.0) is not None
+    key, second = key_of(AES), SRTPSender()
+    receiver.use(AES, key, 100.0)
+    second.use(AES, key)
+    for sequence in range(11_000, 11_010):
+        assert receiver.open(second.protect(packet(sequence)), False, 200.0) == packet(sequence)
+    assert receiver.unauthentic == 0
+
+
+def test_strangers_do_not_disturb_a_new_key():
+    first, receiver, _ = pair()
+    for index in range(0, 140_000, 20_000):
+        receiver.open(first.protect(packet(index)), False, 0.0)
+    key, second = key_of(AES), SRTPSender()
+    receiver.use(AES, key, 100.0)
+    second.use(AES, key)
+    for sequence in range(3 * RECOUNT_AFTER):
+        assert receiver.open(packet(sequence), False, 200.0) is None
+    assert receiver.unauthentic == 3 * RECOUNT_AFTER
+    assert receiver.open(second.protect(packet(11_000)), False, 200.0) == packet(11_000)
 
 
 def test_the_same_key_again_changes_nothing():
