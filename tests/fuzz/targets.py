@@ -16,7 +16,7 @@ from sipsimple.sip.headers import FrozenContactHeader, FrozenFromHeader, FrozenR
 from sipsimple.sip.message import Request, parse_message
 from sipsimple.sip.notice import notification_headers
 from sipsimple.sip.sdp import FrozenSDPSession, MalformedSDP
-from sipsimple.sip.uri import FrozenSIPURI
+from sipsimple.sip.uri import MAX_URI_LENGTH, FrozenSIPURI
 from sipsimple.sip.validation import validate
 
 PROPERTIES: Final = (
@@ -88,23 +88,26 @@ def description(data: bytes) -> None:
 
 
 def uri(data: bytes) -> None:
-    """A text is a URI or malformed; it is the same after a round trip."""
+    """A text is a URI or malformed; it is the same after a round trip, unless its escapes have made it too long."""
     try:
         parsed = FrozenSIPURI.parse(data.decode("utf-8", "surrogateescape"))
     except SIPCoreError:
         return
-    assert FrozenSIPURI.parse(str(parsed)) == parsed
+    written = str(parsed)
+    if len(written) <= MAX_URI_LENGTH:
+        assert FrozenSIPURI.parse(written) == parsed
 
 
 def header(data: bytes) -> None:
-    """A header value is one or malformed; it is the same after a round trip."""
+    """A header value is one or malformed; it is the same after a round trip, unless escapes have made it too long."""
     text = data.decode("utf-8", "surrogateescape")
     for kind in (FrozenContactHeader, FrozenFromHeader, FrozenRouteHeader, FrozenViaHeader):
         try:
             value = kind.parse(text)
         except MalformedMessage:
             continue
-        assert kind.parse(value.body) == value
+        if len(value.body) <= MAX_URI_LENGTH:
+            assert kind.parse(value.body) == value
 
 
 def challenge(data: bytes) -> None:

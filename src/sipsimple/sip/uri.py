@@ -284,4 +284,8 @@ def _escape(plain: str, safe: str) -> str:
 
 
 def _unescape(escaped: str) -> str:
-    return percent_unquote(escaped, errors="surrogateescape") if "%" in escaped else escaped
+    if "%" not in escaped:
+        return escaped
+    plain = percent_unquote(escaped, errors="surrogateescape")
+    # Octets that came plain and octets that came escaped may be one letter together.
+    return plain if plain.isascii() else plain.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")

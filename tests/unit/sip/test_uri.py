@@ -46,6 +46,13 @@ def test_octets_that_are_not_utf8_survive():
     assert str(SIPURI.parse("sip:%00%FF@example.com")) == "sip:%00%FF@example.com"
 
 
+def test_octets_that_are_one_letter_are_so_however_they_are_escaped():
+    half_escaped = b"sip:%C3\xa9t%c3\xa9@a".decode("utf-8", "surrogateescape")
+    uri = FrozenSIPURI.parse(half_escaped)
+    assert uri.user == "\u00e9t\u00e9"
+    assert FrozenSIPURI.parse(str(uri)) == uri
+
+
 def test_known_parameters_are_found_in_any_case():
     uri = SIPURI.parse("sip:h;Transport=TCP;LR;Foo=1")
     assert uri.parameters == {"transport": "TCP", "lr": None, "Foo": "1"}
