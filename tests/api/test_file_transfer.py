@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import threading
@@ -518,3 +519,14 @@ async def test_a_re_invite_may_not_replace_the_file(agent: Agent, source: Path, 
         call.other._description.transfer_id = "another"
         assert not call.other.validate_update(sdp, 0)
         await call.over()
+
+
+async def test_an_application_that_stops_in_the_middle_leaves_nothing_behind(nothing_left, source: Path, inbox: Path):
+    async with halting(source, 300_000) as selector:
+        selector.fd.read = _blocked_read(selector.fd)
+        async with running_agent(msrp_settings()) as agent:
+            call = await Call(agent, FileTransferStream(agent.account, selector)).accepted(inbox)
+            await eventually(lambda: call.told(call.other, "Progress"), "the first bytes")
+            asyncio.get_running_loop().call_later(0.1, selector.fd.go_on.set)
+        assert call.outcomes() == NOT_FINISHED
+    assert stored(inbox) == [PARTS]

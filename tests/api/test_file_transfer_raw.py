@@ -346,16 +346,30 @@ async def test_a_receiver_gets_the_part_that_it_asks_for(sent: Sent):
     assert await sent.over() == FINISHED
 
 
-async def test_a_receiver_that_asks_for_what_there_is_not_fails_the_stream(agent: Agent):
+@pytest.mark.parametrize("more", [f"a=file-range:{len(DATA) + 2}-*\n", f"a=max-size:{len(DATA) - 1}\n"])
+async def test_a_receiver_that_cannot_have_the_file_fails_the_stream(agent: Agent, more: str):
     with RawPeer() as peer:
         selector = FileSelector("data.bin", size=len(DATA), hash=f"sha-1:{DIGEST}", fd=BytesIO(DATA))
         stream = FileTransferStream(agent.account, selector)
         agent.call(stream, routes=[Route("127.0.0.1", peer.port)])
         invite = await peer.expect("INVITE")
-        peer.respond(invite, 200, "OK", description(direction="recvonly", more=f"a=file-range:{len(DATA) + 2}-*\n"))
+        peer.respond(invite, 200, "OK", description(direction="recvonly", more=more))
         failed = await agent.record.until(stream, "MediaStreamDidFail")
         assert failed.context == "sdp_negotiation"
         peer.respond(await peer.expect("BYE"), 200)
+
+
+async def test_a_part_that_there_is_not_is_not_given(agent: Agent):
+    with RawPeer() as peer:
+        peer.request("INVITE", description('name:"data.bin"', "recvonly", "a=file-range:999999-*\n"))
+        session = await agent.incoming()
+        (stream,) = session.proposed_streams
+        stream.provide(FileSelector("data.bin", fd=BytesIO(DATA)))
+        session.accept([stream])
+        assert "wants the bytes 999999-*" in (await agent.record.until(stream, "MediaStreamDidFail")).reason
+        while (await peer.receive()).code < 400:
+            pass
+        peer.request("ACK", cseq=peer.cseq)
 
 
 async def test_a_refusal_stops_the_sender(sent: Sent):

@@ -197,3 +197,26 @@ async def test_what_was_received_before_a_failure_is_kept(tmp_path: Path):
     assert again.receiver.offset == 4000
     again.receiver.close()
     await again.receiver.run()
+
+
+async def test_a_transfer_that_never_begins_leaves_nothing(tmp_path: Path):
+    sender = Sender(tmp_path, selector_of(DATA))
+    sender.receiver.close()
+    assert await sender.receiver.run() is None
+    sender = Sender(tmp_path, selector_of(DATA))
+    await sender.receiver.prepare()
+    sender.receiver.close()
+    assert await sender.receiver.run() is None
+    assert os.listdir(tmp_path) == []
+
+
+async def test_giving_up_while_the_file_is_opened_leaves_nothing(tmp_path: Path):
+    sender = Sender(tmp_path, selector_of(DATA))
+    opening = asyncio.ensure_future(sender.receiver.prepare())
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    sender.receiver.close()
+    await sender.receiver.run()
+    assert os.listdir(tmp_path) == []

@@ -55,6 +55,10 @@ def test_a_type_that_would_break_the_line_is_refused(value: str):
         FileSelector(type=value)
 
 
+def test_a_type_with_parameters_goes_without_blanks():
+    assert FileSelector(type='text/plain ; charset="a ; b"; x=y').type == 'text/plain;charset="a ; b";x=y'
+
+
 @pytest.mark.spec(205)
 def test_the_attribute_has_the_parts_in_order():
     selector = FileSelector("x.txt", "text/plain", 3, SHA1, sha256=SHA256)

@@ -139,10 +139,9 @@ class FileReceiver:
         Raises FileTransferError, of `fail` too, and then the sender was told to stop. What can be continued is kept.
         """
         try:
-            if self._file is None:
+            if self._file is None and not self._is_closing:
                 await self.prepare()
-            assert self._file is not None  # made by prepare
-            return await self._store(self._file)
+            return None if self._file is None else await self._store(self._file)
         except FileTransferError as error:
             self._refuse(error)
             raise

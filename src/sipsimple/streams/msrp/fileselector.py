@@ -28,6 +28,7 @@ DEFAULT_TYPE: Final = "application/octet-stream"
 _PART: Final = re.compile(r'(?<!\S)([a-z-]{1,32}):((?:[^\s"]|"[^"]*")*)(?!\S)')
 _SIZE: Final = re.compile(r"[0-9]{1,19}")
 _TYPE: Final = re.compile(r'(?:[!#-~]|"[ !#-~]*")+')
+_TYPE_BLANKS: Final = re.compile(r'("[^"]*")|\s*;\s*')  # an attribute of SDP has no room for them
 _QUOTED_BYTES: Final = re.compile(rb'[\x00-\x1f"%\x7f]')
 
 
@@ -121,8 +122,10 @@ class FileSelector:
 
     @type.setter
     def type(self, value: str | None) -> None:
-        if value is not None and not _TYPE.fullmatch(value):
-            raise ValueError(f"{value[:80]!r} is no type such as text/plain")
+        if value is not None:
+            value = _TYPE_BLANKS.sub(lambda found: found[1] or ";", value.strip())
+            if not _TYPE.fullmatch(value):
+                raise ValueError(f"{value[:80]!r} is no type such as text/plain")
         self._type = value
 
     @property

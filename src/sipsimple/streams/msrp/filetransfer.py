@@ -181,6 +181,7 @@ class FileTransferStream(MSRPStreamBase):
         asked = self.remote_file
         if asked is not None and not asked.selector.matches(selector):
             raise FileTransferError("the file is not the one that was asked for")
+        self._range()  # raises for what there is not
         # Who offers says that it knows ranges; who answers repeats the one that was asked for.
         self._description = self._describe(selector, FileRange() if asked is None else asked.range)
         self._description.modified = OutgoingFile.modified(file)
@@ -211,7 +212,10 @@ class FileTransferStream(MSRPStreamBase):
         if asked_for:
             self._learn(remote)
         elif self.direction == "sendonly":
-            self._range()  # raises when the remote asks for what there is not
+            start, stop = self._range()
+            limit = self.remote_description.max_size
+            if limit is not None and stop - start > limit:
+                raise InvalidStreamError(f"the remote takes no more than {limit} bytes")
         if self._receiver is not None and (remote is None or remote.range is None):
             self._receiver.forget_earlier()
 
@@ -431,7 +435,7 @@ class FileTransferStream(MSRPStreamBase):
             self._storing = self._endings.spawn(self._discard(self._receiver))
         if self._storing is not None:
             await asyncio.wait([self._storing])
-        self._end_transfer(FileTransferError("the stream has ended before the transfer began"))
+        self._end_transfer(FileTransferError("the stream has ended before the transfer was over"))
 
     async def _discard(self, receiver: FileReceiver) -> None:
         """Let go of a file of which nothing has come."""
