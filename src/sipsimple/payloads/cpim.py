@@ -29,6 +29,7 @@ __all__ = [
     "CPIMField",
     "CPIMNamespace",
     "CPIMParserError",
+    "charset_of",
     "escape",
     "format_address",
     "parse_address",
@@ -48,6 +49,7 @@ _UNWRITABLE_IN_STRING: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\\\"]"
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
 _ESCAPED: Final = {"b": "\b", "t": "\t", "n": "\n", "r": "\r"}
 _SURROGATES: Final = re.compile("([\ud800-\udbff])([\udc00-\udfff])|[\ud800-\udfff]")
+_CHARSET: Final = re.compile(r';\s*charset\s*=\s*"?([A-Za-z0-9_.:+\-]{1,64})"?\s*(?:;|\Z)', re.IGNORECASE)
 _URI: Final = re.compile(r"[^\s<>\x00-\x20\x7f]{1,2048}")
 
 
@@ -125,12 +127,13 @@ class CPIMDocument:
     @property
     def charset(self) -> str | None:
         """The character set of the content, if it says so."""
-        from email.message import Message
+        return charset_of(self.content_type)
 
-        message = Message()
-        message["Content-Type"] = self.content_type
-        charset = message.get_content_charset()
-        return charset if isinstance(charset, str) else None
+
+def charset_of(content_type: str) -> str | None:
+    """The parameter `charset` of a Content-Type, in lower case; None without one."""
+    match = _CHARSET.search(content_type)
+    return None if match is None else match[1].lower()
 
 
 def escape(text: str) -> str:

@@ -14,6 +14,7 @@ from sipsimple.payloads.cpim import (
     CPIMField,
     CPIMNamespace,
     CPIMParserError,
+    charset_of,
     escape,
     format_address,
     parse_address,
@@ -234,13 +235,8 @@ def decode_body(data: bytes, content_type: str) -> tuple[str | bytes, str]:
     media_type = content_type.partition(";")[0].strip().lower()
     if not media_type.startswith("text/"):
         return data, content_type.strip()
-    from email.message import Message
-
-    headers = Message()
-    headers["Content-Type"] = content_type
-    charset = headers.get_content_charset()
     try:
-        return data.decode(charset if isinstance(charset, str) else UTF_8, errors="replace"), media_type
+        return data.decode(charset_of(content_type) or UTF_8, errors="replace"), media_type
     except (LookupError, ValueError):
         # LookupError: also for those that Python knows and that make no text, such as `hex`.
         return data.decode(errors="replace"), media_type

@@ -9,7 +9,6 @@ it is asked in the caller's thread; the work follows in the loop.
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -17,9 +16,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sipsimple.core import SDPAttribute
 from sipsimple.loop import run_in_loop
-from sipsimple.msrp import MSRPData, OutgoingMessage, SessionClosed, SessionOptions
+from sipsimple.msrp import ByteRange, MSRPData, OutgoingMessage, SessionClosed, SessionOptions
 from sipsimple.msrp.session import media_type_matches
 from sipsimple.payloads import iscomposing
 from sipsimple.payloads.iscomposing import IsComposing
@@ -33,8 +31,8 @@ from sipsimple.streams.applications.chat import (
     decode_body,
 )
 from sipsimple.streams.interface import InvalidStreamError, UnknownStreamError
-from sipsimple.streams.msrp.base import CPIM, MSRPStreamBase
-from sipsimple.streams.msrp.connecting import MSRPStreamError
+from sipsimple.streams.msrp.base import CPIM
+from sipsimple.streams.msrp.chatroom import ChatroomStream, ChatStreamError
 
 __all__ = ["MAX_CHAT_MESSAGE", "ChatStream", "ChatStreamError"]
 
@@ -43,21 +41,11 @@ MAX_CHAT_MESSAGE: Final = 10 * 1024 * 1024
 SHORT_MESSAGE: Final = 2048
 """Bytes up to which a message goes in one chunk whatever waits (RFC 4975 7.1.1); a longer one is let go alone, so that
 no other message overtakes it."""
-MAX_NICKNAME_LENGTH: Final = 1023
-"""Octets (RFC 7701 7.1)."""
 
 _BAD_REQUEST: Final = 400
-_FORBIDDEN: Final = 403
 _TIMEOUT: Final = 408
 _UNSUPPORTED: Final = 415
-_MALFORMED_NICKNAME: Final = 424
-_METHOD_UNKNOWN: Final = 501
 _PAIRS: Final = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly"}
-_NICKNAME: Final = re.compile(r'"((?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*)"')
-
-
-class ChatStreamError(MSRPStreamError):
-    """A message cannot be sent like this; the text says why."""
 
 
 @dataclass(slots=True)
@@ -88,11 +76,8 @@ class _Letter:
         return any((self.courtesy_recipients, self.subject, self.timestamp, self.required, self.additional_headers))
 
 
-class ChatStream(MSRPStreamBase):
-    """A chat; `direction` is `sendrecv`, `sendonly` or `recvonly`.
-
-    Who is a conference sets `chatroom_capabilities` (`nickname`, `private-messages`) before `initialize`.
-    """
+class ChatStream(ChatroomStream):
+    """A chat; `direction` is `sendrecv`, `sendonly` or `recvonly`."""
 
     type = "chat"
     priority = 1
@@ -103,9 +88,6 @@ class ChatStream(MSRPStreamBase):
 
     def __init__(self, account: Any, direction: str = "sendrecv") -> None:
         super().__init__(account, direction)
-        self.chatroom_capabilities: list[str] = []
-        self.remote_capabilities: frozenset[str] = frozenset()
-        """The words of the remote's `a=chatroom` (RFC 7701 8); known at the start."""
         self._waiting: deque[_Letter] = deque()
         self._outbox: deque[_Letter] = deque()
         self._long_message: str | None = None
@@ -125,18 +107,6 @@ class ChatStream(MSRPStreamBase):
             raise InvalidStreamError(f"a chat that is {offer.direction} was offered, and we want {stream.direction}")
         stream.remote_offer = offer
         return stream
-
-    # What it knows
-
-    @property
-    def private_messages_allowed(self) -> bool:
-        """Whether a message may be for somebody else than the remote: the remote is a conference that passes it on."""
-        return self.cpim_enabled and "private-messages" in self.remote_capabilities
-
-    @property
-    def nickname_allowed(self) -> bool:
-        """Whether the remote is a conference in which we may have a nickname."""
-        return "nickname" in self.remote_capabilities
 
     # Sending
 
@@ -376,7 +346,8 @@ class ChatStream(MSRPStreamBase):
         code = 200 if self.direction == "sendonly" else self._take(chunk)
         wanted = chunk.success_report == "yes" if code == 200 else chunk.failure_report != "no"
         if wanted:
-            self.msrp_session.report(chunk, code, chunk.byte_range)
+            size = len(chunk.data)
+            self.msrp_session.report(chunk, code, ByteRange(1, size, size))
 
     def _take(self, chunk: MSRPData) -> int:
         """Tell what a message says; the status to report about it."""
@@ -416,81 +387,6 @@ class ChatStream(MSRPStreamBase):
         )
         return 200
 
-    # Conferences
-
-    def _sdp_attributes(self, for_offer: bool) -> list[Any]:
-        capabilities = self.chatroom_capabilities
-        return [SDPAttribute("chatroom", " ".join(capabilities))] if capabilities else []
-
-    def _negotiated(self, local_media: Any, remote_media: Any) -> None:
-        words = (remote_media.attributes.getfirst("chatroom") or "").split()
-        self.remote_capabilities = frozenset(word.lower() for word in words)
-
-    def set_local_nickname(self, nickname: str) -> str:
-        """Ask the conference for a nickname, or with the empty text to forget ours; returns the id of the request.
-
-        `ChatStreamDidSetNickname` or `ChatStreamDidNotSetNickname` follows, with that id as `message_id`. Raises
-        ChatStreamError when the remote is no conference that knows nicknames, ValueError for what can be none.
-        """
-        if self.state != "STARTED" or not self.nickname_allowed:
-            raise ChatStreamError("the remote does not know nicknames")
-        quoted = _quoted(nickname)
-        request_id = secrets.token_hex(8)
-        run_in_loop(self._ask_for_nickname, request_id, nickname, quoted)
-        return request_id
-
-    def _ask_for_nickname(self, request_id: str, nickname: str, quoted: str) -> None:
-        self._spawn(self._set_nickname(request_id, nickname, quoted))
-
-    async def _set_nickname(self, request_id: str, nickname: str, quoted: str) -> None:
-        response: MSRPData | None = None
-        reason = "the stream has ended"
-        try:
-            if self.msrp_session is not None and self.state == "STARTED":
-                response = await self.msrp_session.request("NICKNAME", {"Use-Nickname": quoted})
-                reason = "the remote did not answer"
-        except SessionClosed as error:
-            reason = str(error)
-        finally:
-            known = {"message_id": request_id, "nickname": nickname, "response": response}
-            if response is not None and response.code == 200:
-                self._post("ChatStreamDidSetNickname", **known)
-            else:
-                code = _TIMEOUT if response is None or response.code is None else response.code
-                text = reason if response is None else response.comment or ""
-                self._post("ChatStreamDidNotSetNickname", code=code, reason=text, **known)
-
-    def _handle_NICKNAME(self, chunk: MSRPData) -> None:
-        assert self.msrp_session is not None  # it is what the request came by
-        match = _NICKNAME.fullmatch(chunk.headers.get("Use-Nickname", ""))
-        if "nickname" not in self.chatroom_capabilities:
-            self.msrp_session.respond(chunk, _METHOD_UNKNOWN)
-        elif match is None or len(match[1].encode()) > MAX_NICKNAME_LENGTH:
-            self.msrp_session.respond(chunk, _MALFORMED_NICKNAME)
-        else:
-            nickname = re.sub(r"\\(.)", r"\1", match[1])
-            self._post("ChatStreamGotNicknameRequest", nickname=nickname, chunk=chunk)
-
-    def accept_nickname(self, chunk: MSRPData) -> None:
-        """Grant what `ChatStreamGotNicknameRequest` asked for."""
-        run_in_loop(self._answer, chunk, 200, None)
-
-    def reject_nickname(self, chunk: MSRPData, code: int = _FORBIDDEN, reason: str | None = None) -> None:
-        """Refuse what `ChatStreamGotNicknameRequest` asked for; 425 says that somebody else has the name."""
-        run_in_loop(self._answer, chunk, code, reason)
-
-    def _answer(self, chunk: MSRPData, code: int, reason: str | None) -> None:
-        if self.msrp_session is not None and self.state == "STARTED":
-            self.msrp_session.respond(chunk, code, reason)
-
 
 def _listed(values: Iterable[Any] | None) -> list[Any] | None:
     return None if values is None else list(values)
-
-
-def _quoted(nickname: str) -> str:
-    """The value of Use-Nickname; raises ValueError for what can be no nickname."""
-    if len(nickname.encode()) > MAX_NICKNAME_LENGTH or any(not character.isprintable() for character in nickname):
-        raise ValueError(f"a nickname is printable text of at most {MAX_NICKNAME_LENGTH} octets: {nickname[:60]!r}")
-    escaped = nickname.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["MSRPStreamError", "Way", "transport_of"]
 
 DEFAULT_RELAY_PORT: Final = 2855
+CONNECT_TIMEOUT: Final = 30.0
 LOOKUP_TIMEOUT: Final = 3.0
 LOOKUP_LIFETIME: Final = 5.0
 GUESSED_RELAY_TIMEOUT: Final = 5.0
@@ -128,11 +129,8 @@ class Way:
     # Relays
 
     async def _prepare_relay(self) -> bool:
-        nat = getattr(self._account, "nat_traversal", None)
-        wanted = nat is not None and (
-            nat.use_msrp_relay_for_outbound if self._is_offerer else nat.use_msrp_relay_for_inbound
-        )
-        if not wanted:
+        nat = self._account.nat_traversal
+        if not (nat.use_msrp_relay_for_outbound if self._is_offerer else nat.use_msrp_relay_for_inbound):
             return False
         if nat.msrp_relay is not None:
             if nat.msrp_relay.transport != self.transport:
@@ -178,7 +176,7 @@ class Way:
             addresses=tuple(addresses),
         )
 
-    async def _join(self, settings: RelaySettings, **limits: float) -> None:
+    async def _join(self, settings: RelaySettings, connect_timeout: float = CONNECT_TIMEOUT) -> None:
         security = await asyncio.to_thread(_read_security, self._account, False)
         self._connector = RelayConnector(
             self._local_host(),
@@ -186,7 +184,7 @@ class Way:
             is_active=self._is_active,
             security=security,
             hooks=self._hooks,
-            **limits,
+            connect_timeout=connect_timeout,
         )
         self.path = await self._connector.prepare()
 
