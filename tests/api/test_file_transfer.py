@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from sipsimple.core import Engine
+from sipsimple.notification import Notification, NotificationCenter
 from sipsimple.streams import AudioStream, ChatStream, FileSelector, FileTransferStream
 from sipsimple.streams.msrp import incoming_file
 from sipsimple.streams.msrp.incoming_file import PARTS, FileTransferError
@@ -530,3 +531,36 @@ async def test_an_application_that_stops_in_the_middle_leaves_nothing_behind(not
             asyncio.get_running_loop().call_later(0.1, selector.fd.go_on.set)
         assert call.outcomes() == NOT_FINISHED
     assert stored(inbox) == [PARTS]
+
+
+class HangsUp:
+    """Ends a session as soon as its stream tells that the file is there, in the middle of the notification."""
+
+    def __init__(self, stream: FileTransferStream) -> None:
+        self.stream = stream
+        NotificationCenter().add_observer(self, name="FileTransferStreamDidFinish", sender=stream)
+
+    def handle_notification(self, notification: Notification) -> None:
+        NotificationCenter().remove_observer(self, name="FileTransferStreamDidFinish", sender=self.stream)
+        self.stream.session.end()
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+@pytest.mark.parametrize("stores", [True, False])
+@pytest.mark.parametrize("who", ["sender", "receiver"])
+async def test_whoever_hangs_up_first_both_have_finished(
+    nothing_left, source: Path, inbox: Path, who: str, stores: bool, transport: str
+):
+    async with running_agent(msrp_settings(transport)) as agent:
+        for size in (0, 1, 70_000, SIZE):
+            selector = FileSelector("a", fd=BytesIO(contents(source)[:size]))
+            call = Call(agent, FileTransferStream(agent.account, selector))
+            await call.announced()
+            HangsUp(call.stream if who == "sender" else call.other)
+            call.other.directory = inbox if stores else None
+            call.callee.accept([call.other])
+            for one in (call.stream, call.other):
+                await agent.record.until(one, "MediaStreamDidEnd")
+            assert call.outcomes() == FINISHED
+            await agent.record.until(call.caller, "DidEnd")
+            await agent.record.until(call.callee, "DidEnd")
