@@ -42,6 +42,8 @@ class StreamParser:
         self._waiting: Request | Response | None = None
         self._missing = 0
         self._failure: MalformedMessage | None = None
+        self.rejected = b""
+        """The beginning of what could not be followed: enough to answer a request, if it was one."""
 
     @property
     def buffered(self) -> int:
@@ -67,6 +69,7 @@ class StreamParser:
                     found.append(item)
             except MalformedMessage as failure:
                 self._failure = failure
+                self.rejected = bytes(self._buffer[:MAX_HEAD_SIZE])
                 self._buffer.clear()
         if self._failure is not None and not found:
             raise self._failure

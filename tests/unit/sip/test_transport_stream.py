@@ -244,6 +244,27 @@ async def test_stream_that_cannot_be_followed_is_closed():
         assert server.endpoint.statistics.malformed == 1
 
 
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (tcp_request().replace(b"Content-Length: 0\r\n", b""), b"400 "),
+        (tcp_request().replace(b"Content-Length: 0", b"Content-Length: 0\r\nContent-Length: 7"), b"400 "),
+        (tcp_request().replace(b"Content-Length: 0", b"Content-Length: 99999999"), b"513 "),
+        (tcp_request()[:-2] + b"Subject: x\r\n" * 4000, b"513 "),
+        (tcp_request()[:-2] + b"no header\r\n\r\n", b"400 "),
+    ],
+)
+async def test_request_that_ends_nobody_knows_where_is_refused_before_the_stream_is_closed(request_bytes, status):
+    async with peers("tcp") as (_, server, destination), connected(destination) as bare:
+        bare.writer.write(request_bytes)
+        answer = await bare.receive()
+        assert answer.startswith(b"SIP/2.0 " + status)
+        assert b"\r\nVia: SIP/2.0/TCP " in answer
+        await bare.ended()
+        assert server.kinds() == ["lost"]
+        assert server.endpoint.statistics.rejected == 1
+
+
 async def test_connections_over_the_limit_are_refused(monkeypatch):
     monkeypatch.setattr(pool, "MAX_CONNECTIONS", 2)
     async with peers("tcp") as (_, server, destination):

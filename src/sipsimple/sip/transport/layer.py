@@ -232,8 +232,11 @@ class TransportLayer:
             self._trace.call(True, name, connection.remote.address, connection.local, message.encode())
         self._user.on_message(message, connection.remote, connection)
 
-    def on_stream_garbage(self, error: MalformedMessage, connection: StreamConnection) -> None:
-        self._user.on_malformed(b"", error, connection.remote, connection)
+    def on_stream_garbage(self, data: bytes, error: MalformedMessage, connection: StreamConnection) -> None:
+        if data and self._trace.call is not None:
+            name = connection.transport.upper()
+            self._trace.call(True, name, connection.remote.address, connection.local, data)
+        self._user.on_malformed(data, error, connection.remote, connection)
 
     def on_connected(self, connection: StreamConnection) -> None:
         pool = self._pools.get(connection.transport)

@@ -198,8 +198,8 @@ class ConnectionPool:
     def on_stream_message(self, message: Request | Response, connection: StreamConnection) -> None:
         self._user.on_stream_message(message, connection)
 
-    def on_stream_garbage(self, error: MalformedMessage, connection: StreamConnection) -> None:
-        self._user.on_stream_garbage(error, connection)
+    def on_stream_garbage(self, data: bytes, error: MalformedMessage, connection: StreamConnection) -> None:
+        self._user.on_stream_garbage(data, error, connection)
 
     def _new_connection(self, destination: Destination | None = None) -> StreamConnection:
         return StreamConnection(self._transport, self, self._clock, self._statistics, self._trace, destination)

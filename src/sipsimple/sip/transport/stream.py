@@ -35,8 +35,8 @@ class StreamUser(Protocol):
     """Who takes what a connection receives."""
 
     def on_stream_message(self, message: Request | Response, connection: StreamConnection) -> None: ...
-    def on_stream_garbage(self, error: MalformedMessage, connection: StreamConnection) -> None:
-        """Take bytes whose framing could not be read; the connection closes itself afterwards."""
+    def on_stream_garbage(self, data: bytes, error: MalformedMessage, connection: StreamConnection) -> None:
+        """Take bytes whose framing could not be read; the connection closes itself once the answer has gone out."""
 
     def on_connected(self, connection: StreamConnection) -> None: ...
     def on_closed(self, connection: StreamConnection, error: ConnectionLost) -> None: ...
@@ -161,7 +161,7 @@ class StreamConnection(asyncio.Protocol):
                         return
                 data = b""
         except MalformedMessage as error:
-            self._user.on_stream_garbage(error, self)
+            self._user.on_stream_garbage(self._parser.rejected, error, self)
             self.close()
             return
         if not self._parser.incomplete:
