@@ -48,11 +48,13 @@ class SlotBridge:
 
     def remove(self, member: int) -> None:
         """End a membership; an unknown one is left as it is."""
-        if self._members.pop(member, None) is not None and not self._settle():
-            self._client.dismiss(commands.BridgeRemove(self.mixer.id, self.id, member))
+        if self._members.pop(member, None) is not None:
+            self._settle()
+            if self._finalizer is not None:
+                self._client.dismiss(commands.BridgeRemove(self.mixer.id, self.id, member))
 
-    def _settle(self) -> bool:
-        """Have the engine know the bridge while it is of use; tells whether that changed."""
+    def _settle(self) -> None:
+        """Have the engine know the bridge while it is of use."""
         if self._finalizer is None and len(self._members) > 1:
             members = tuple((member, *slots) for member, slots in self._members.items())
             self._client.dismiss(commands.BridgeCreate(self.mixer.id, self.id, members))
@@ -60,12 +62,9 @@ class SlotBridge:
                 self, self._client.dismiss, commands.BridgeDestroy(self.mixer.id, self.id)
             )
             self._finalizer.atexit = False
-            return True
-        if self._finalizer is not None and len(self._members) < 2:
+        elif self._finalizer is not None and len(self._members) < 2:
             self._finalizer()
             self._finalizer = None
-            return True
-        return False
 
     def pairs(self) -> set[tuple[int, int]]:
         """The (source, destination) pairs that the bridge stands for."""

@@ -182,6 +182,7 @@ def test_the_engine_knows_a_bridge_while_somebody_hears_another(host, mixer):
         bridge.remove(other)
     assert [type(command) for command in host.commands[-4:]] == [commands.BridgeCreate, commands.BridgeDestroy] * 2
     bridge.remove(alone)
+    assert host.sent(commands.BridgeRemove) == []
     del bridge
     gc.collect()
     assert len(host.sent(commands.BridgeDestroy)) == 2
