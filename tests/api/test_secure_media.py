@@ -18,6 +18,7 @@ from sipsimple.streams import AudioStream
 from sipsimple.util import Route
 from tests.support.agent import ALICE, SETTINGS, Agent, eventually, running_agent
 from tests.support.certificates import Authority
+from tests.support.ports import free_port
 from tests.support.trace import SIPTrace, observed
 
 BOB = "bob@example.org"
@@ -170,6 +171,31 @@ async def test_keys_do_not_go_where_others_can_read_them(both: Agent) -> None:
     want(ALICE, "mandatory dtls")
     one, two = await talking(both)
     await eventually(lambda: encrypted(one)[1] == encrypted(two)[1] == "dtls" and one.streams[0].srtp_active, "DTLS")
+    await end(both, one, two)
+
+
+async def test_the_next_route_must_not_tell_what_the_last_one_hid(both: Agent) -> None:
+    want(ALICE, "mandatory", use_srtp_without_tls=False)
+    session, stream = Session(both.account), AudioStream(both.account)
+    routes = [Route("127.0.0.1", free_port(), "tls"), Route("127.0.0.1", Engine().udp_port, "udp")]
+    session.connect(ToHeader(SIPURI("127.0.0.1", "bob")), routes, [stream])
+    failed = await both.record.until(session, "DidFail")
+    assert (failed.originator, failed.code) == ("local", 0)
+    assert "use TLS" in failed.failure_reason
+    assert not [n for n in both.record.all if n.name == "SIPSessionNewIncoming"]
+
+
+async def test_a_stream_that_is_added_with_open_keys_is_refused(both: Agent) -> None:
+    for account in (ALICE, BOB):
+        want(account, "optional")
+    one, two = await talking(both)
+    want(ALICE, "mandatory")
+    want(BOB, "mandatory", use_srtp_without_tls=False)
+    one.add_stream(AudioStream(both.account))
+    asked = await both.record.until(two, "SIPSessionGotProposal")
+    two.accept_proposal(asked.streams)
+    refused = await both.record.until(one, "SIPSessionGotRejectProposal")
+    assert refused.code == 488
     await end(both, one, two)
 
 

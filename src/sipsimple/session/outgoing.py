@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sipsimple.configuration.settings import SIPSimpleSettings
-from sipsimple.core import Invitation, RouteHeader, sip_status_messages
+from sipsimple.core import Invitation, RouteHeader, SDPNegotiationError, sip_status_messages
 from sipsimple.session import sdp
 from sipsimple.session.events import DialogChanged, Negotiated, StreamStarted
 from sipsimple.session.flow import (
@@ -56,6 +56,12 @@ class OutgoingCall(CallFlow):
                 return False
             except NotNegotiated as error:
                 await self.answer_unusable(error)
+                return False
+            except SDPNegotiationError as error:
+                # A stream has nothing to offer on this way: keys that others could read, where encryption is demanded.
+                self.session._forget_invitation()
+                self.give_up(streams)
+                self.did_fail("local", 0, None, f"SDP negotiation failed: {error}")
                 return False
             except DialogOver as error:
                 if position + 1 < len(routes) and _may_try_next(error.data):

@@ -167,8 +167,9 @@ async def _accept(talk: Conversation, remote_sdp: FrozenSDPSession, streams: lis
         accepted(talk, "remote", streams)
     except (StreamBroke, SIPCoreError, ProposalWithdrawn) as error:
         if invitation.sub_state == "received_proposal":
-            invitation.send_response(500)
-            talk.report_remote(500, sip_status_messages[500])
+            code = 488 if isinstance(error, SDPNegotiationError) else 500
+            invitation.send_response(code)
+            talk.report_remote(code, sip_status_messages[code])
         talk.give_up(streams)
         prefix = "SIP core error: " if isinstance(error, SIPCoreError) else ""
         _failed(talk, f"{prefix}{error}", streams)

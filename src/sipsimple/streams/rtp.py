@@ -67,6 +67,7 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         self._muted = False
         self._offer: tuple[Any, int] | None = None
         self._refusal: str | None = None
+        self._settled_policy: EncryptionPolicy | None = None
         self._encrypted = False
         self._transport: RTPTransport | None = None
         self._audio: AudioTransport | None = None
@@ -252,8 +253,8 @@ class AudioStream(metaclass=MediaStreamRegistrar):
 
     @property
     def _policy(self) -> EncryptionPolicy:
-        """What the account wants of encryption, for the way that descriptions go now."""
-        return EncryptionPolicy.of(self.account, self.session.transport)
+        """What the account wants of encryption, by the way that descriptions go; a stream that runs stays as it is."""
+        return self._settled_policy or EncryptionPolicy.of(self.account, self.session.transport)
 
     def _make_audio(self, direction: str) -> AudioTransport:
         assert self._transport is not None  # opened by the caller
@@ -291,7 +292,7 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         except SIPCoreError as error:
             self._fail(str(error))
             return
-        self.state = "ESTABLISHED"
+        self.state, self._settled_policy = "ESTABLISHED", self._policy
         slot = self.consumer_slot
         slots_changed(self, consumer=(None, slot), producer=(None, self.producer_slot))
         self._follow_hold()
@@ -403,11 +404,10 @@ class AudioStream(metaclass=MediaStreamRegistrar):
 
     def _follow_encryption(self) -> None:
         """Tell when what is sent and heard begins to be encrypted, or ends to be."""
-        active = self.srtp_active
-        was_active, self._encrypted = self._encrypted, active
-        if active and not was_active:
+        was_active, self._encrypted = self._encrypted, self.srtp_active
+        if self._encrypted and not was_active:
             post("AudioStreamDidEnableEncryption", self, keying=self.srtp_keying, cipher=self.srtp_cipher)
-        elif was_active and not active:
+        elif was_active and not self._encrypted:
             post("AudioStreamDidDisableEncryption", self)
 
     # Hold

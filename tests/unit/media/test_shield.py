@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import socket
 import ssl
 import time
@@ -132,6 +133,21 @@ def test_what_is_not_sealed_is_silence_and_is_counted(opened):
     assert party.table.events(0.0) == []  # a stranger is no first packet
     remote.raw(party, sender.protect(rtp(2)))
     party.receive(0.0, 1)
+
+
+@pytest.mark.parametrize("method", ["sdes", "dtls"])
+def test_garbage_of_every_kind_is_dropped(opened, method):
+    party, remote = Party(1), Remote()
+    opened += [party, remote]
+    party.start(remote.port, security=keys()[0] if method == "sdes" else handshakes()[1])
+    dice = random.Random(5)
+    for number in range(400):
+        remote.raw(party, bytes([number % 256]) + dice.randbytes(dice.randrange(100)))
+        if number % 20 == 0:
+            party.table.receive(0.0)
+    party.table.receive(0.0)
+    assert party.stats["rx"]["packets"] == 0
+    assert [event for event in party.table.events(0.0) if not isinstance(event, SecurityFailed)] == []
 
 
 def test_a_replayed_packet_is_dropped(opened):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sipsimple.core.media.keying import Keying, objection
 from sipsimple.media.keys import DTLSKeying, SRTPKeys
@@ -239,3 +241,26 @@ def test_an_answer_that_does_not_encrypt_is_refused_by_who_insists():
     offer = described(section)
     assert keying.agree(offer, described(media()), 0) is None
     assert keying.agree(offer, described(media(line(tag=5))), 0) is None  # a tag that was not offered
+
+
+HOSTILE = st.text(max_size=40) | st.sampled_from(
+    [line()[1], FINGERPRINT[1], "actpass", "holdconn", "1 AES_CM_128_HMAC_SHA1_80 inline:", "sha-256 00", "md5 00:11"]
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["crypto", "fingerprint", "setup"]), HOSTILE), max_size=6),
+    st.sampled_from(["RTP/AVP", "RTP/SAVP", "UDP/TLS/RTP/SAVP", "RTP/SAVPF", "x"]),
+    st.sampled_from(sorted(POLICIES)),
+)
+def test_a_hostile_offer_is_answered_or_refused(lines, transport, policy):
+    text = "".join(f"a={name}:{value}\r\n" for name, value in lines if not set(value) & set("\r\n\0"))
+    head = f"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nm=audio 4 {transport} 0\r\n"
+    offer = FrozenSDPSession.parse(f"{head}{text}".encode("utf-8", "surrogatepass"))
+    keying, section = POLICIES[policy](), media()
+    try:
+        keying.answer(section, offer, 0)
+        agreed = keying.agree(described(section), offer, 0)
+    except SDPNegotiationError:
+        return
+    assert agreed is not None or (transport == "RTP/AVP" and not keying.forced)
