@@ -88,7 +88,10 @@ class Arrivals:
         self._leave_lines(row)
         if isinstance(codec, StreamCodec):
             self.lines[rate].open(row, codec.decoder(row))
-        self._digits[row] = DigitReceiver(codec.clock_rate)
+        digits = self._digits.get(row)
+        if digits is None or digits.clock_rate != codec.clock_rate:
+            # Else the press that is under way is known already, as after a hold that was short.
+            self._digits[row] = DigitReceiver(codec.clock_rate)
 
     def _leave_lines(self, row: int) -> None:
         for line in self.lines.values():

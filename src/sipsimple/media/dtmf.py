@@ -122,6 +122,7 @@ class DigitReceiver:
 
     def __init__(self, clock_rate: int) -> None:
         """`clock_rate` is the one of the RTP timestamps, in Hz."""
+        self.clock_rate: Final = clock_rate
         self._max_age: Final = int(MAX_AGE * clock_rate)
         self._last: tuple[int, TelephoneEvent] | None = None
 

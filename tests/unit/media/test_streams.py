@@ -634,6 +634,17 @@ def test_digits_survive_loss(opened, lost):
     assert "".join(dial(a, b, "123", 60, lost)) == "123"
 
 
+def test_a_hold_within_a_digit_does_not_repeat_it(opened):
+    a, b = connect(opened, telephone_event_type=101)
+
+    def hold_shortly(tick: int) -> bool:
+        if tick in (14, 15):
+            b.table.set_direction(b.row, "sendonly" if tick == 14 else "sendrecv", tick * TICK)
+        return False
+
+    assert dial(a, b, "5", 40, hold_shortly) == ["5"]
+
+
 def test_packets_of_a_digit_take_the_place_of_audio(party, remote):
     party.start(remote.port, telephone_event_type=101)
     party.table.send_digit(party.row, "8")
