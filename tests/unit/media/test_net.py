@@ -165,6 +165,37 @@ def test_one_round_reads_one_datagram_of_each_socket(reader, opened):
     assert reader.round().keys == []
 
 
+def test_a_socket_that_was_forgotten_can_be_read_again(reader, opened):
+    near, far = pair(opened)
+    for key in (1, 2):
+        reader.watch(near, key)
+        far.sendto(b"heard", near.getsockname())
+        readable(near)
+        assert reader.round().keys == [key]
+        reader.forget(near)
+        far.sendto(b"not heard", near.getsockname())
+        readable(near)
+        assert reader.round().keys == []
+        discard_pending(near)
+
+
+def test_a_socket_with_the_number_of_a_closed_one_is_read(reader, opened):
+    near, far = pair(opened)
+    reader.watch(near, 1)
+    reader.forget(near)
+    number = near.fileno()
+    near.close()
+    other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    opened.append(other)
+    assert other.fileno() == number
+    other.setblocking(False)
+    other.bind(("127.0.0.1", 0))
+    reader.watch(other, 3)
+    far.sendto(b"heard", other.getsockname())
+    readable(other)
+    assert reader.round().keys == [3]
+
+
 def test_icmp_errors_are_counted(reader, opened):
     near, far = pair(opened)
     near.connect(far.getsockname())
