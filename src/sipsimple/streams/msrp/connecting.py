@@ -22,7 +22,7 @@ from sipsimple.msrp import (
     Connector,
     Event,
     Fingerprint,
-    MSRPConnectError,
+    MSRPError,
     MSRPSession,
     PassiveConnector,
     RelayConnector,
@@ -47,13 +47,14 @@ if TYPE_CHECKING:
 __all__ = ["MSRPStreamError", "Way", "transport_of"]
 
 DEFAULT_RELAY_PORT: Final = 2855
-CONNECT_TIMEOUT: Final = 30.0
+RELAY_TIMEOUT: Final = 30.0
+"""Seconds to connect to a relay, and as many for each of its answers."""
 LOOKUP_TIMEOUT: Final = 3.0
 LOOKUP_LIFETIME: Final = 5.0
 GUESSED_RELAY_TIMEOUT: Final = 5.0
-"""Seconds to connect to a relay that nobody has configured; the caller is waiting meanwhile."""
+"""The same for a relay that nobody has configured; the caller is waiting meanwhile."""
 NO_RELAY_MEMORY: Final = 600.0
-"""Seconds for which a domain whose relay could not be reached is not asked again."""
+"""Seconds for which a domain whose relay could not be used is not asked again."""
 MAX_REMEMBERED_DOMAINS: Final = 64
 FINGERPRINT_ALGORITHMS: Final = ("sha-256", "sha-1")
 
@@ -143,11 +144,11 @@ class Way:
         addresses = await self._look_up(domain)
         if addresses:
             try:
-                await self._join(self._relay(domain, addresses=addresses), connect_timeout=GUESSED_RELAY_TIMEOUT)
+                await self._join(self._relay(domain, addresses=addresses), GUESSED_RELAY_TIMEOUT)
                 return True
-            except MSRPConnectError as error:
+            except MSRPError as error:
                 await self.close()
-                log(f"no MSRP relay of {domain} can be reached, the stream does without: {error}", logging.WARNING)
+                log(f"no MSRP relay of {domain} can be used, the stream does without: {error}", logging.WARNING)
         _NoRelay.remember(domain)
         return False
 
@@ -176,7 +177,7 @@ class Way:
             addresses=tuple(addresses),
         )
 
-    async def _join(self, settings: RelaySettings, connect_timeout: float = CONNECT_TIMEOUT) -> None:
+    async def _join(self, settings: RelaySettings, timeout: float = RELAY_TIMEOUT) -> None:
         security = await asyncio.to_thread(_read_security, self._account, False)
         self._connector = RelayConnector(
             self._local_host(),
@@ -184,13 +185,14 @@ class Way:
             is_active=self._is_active,
             security=security,
             hooks=self._hooks,
-            connect_timeout=connect_timeout,
+            connect_timeout=timeout,
+            auth_timeout=timeout,
         )
         self.path = await self._connector.prepare()
 
 
 class _NoRelay:
-    """The domains whose relay could not be reached lately."""
+    """The domains whose relay could not be used lately."""
 
     _until: dict[str, float] = {}
 
