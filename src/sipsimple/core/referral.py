@@ -11,7 +11,7 @@ from sipsimple.core.notices import post
 from sipsimple.core.readonly import ReadOnly
 from sipsimple.core.sipfrag import parse_status
 from sipsimple.core.stack import stack
-from sipsimple.core.subscriber import FINAL_NOTIFY_TIMEOUT, Subscriber, event_of
+from sipsimple.core.subscriber import FINAL_NOTIFY_TIMEOUT, FIRST_NOTIFY_TIMEOUT, Subscriber, event_of
 from sipsimple.loop import run_in_loop
 from sipsimple.sip.errors import SIPCoreError, SIPCoreInvalidStateError
 from sipsimple.sip.headers import FrozenFromHeader, FrozenHeader, FrozenSubscriptionStateHeader, FrozenToHeader
@@ -20,9 +20,6 @@ from sipsimple.sip.uri import FrozenForeignURI, FrozenSIPURI, parse_any_uri
 
 if TYPE_CHECKING:
     from sipsimple.core.invitation import Invitation
-
-FIRST_NOTIFY_TIMEOUT: Final = 32.0
-"""Seconds within which the first NOTIFY has to come (timer N of RFC 6665), and the last one after the granted time."""
 
 DEFAULT_EXPIRES: Final = 180
 """Seconds that a call attempt takes at most, for a notifier that does not say how long it will tell of it."""

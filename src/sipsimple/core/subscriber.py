@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from sipsimple.sip.transport import Destination
     from sipsimple.sip.uri import FrozenSIPURI
 
+FIRST_NOTIFY_TIMEOUT: Final = 32.0
+"""Seconds, 64*T1, that the first NOTIFY is waited for: Timer N of RFC 6665 4.1.2.4."""
+
 FINAL_NOTIFY_TIMEOUT: Final = 5.0
 """Seconds that the last NOTIFY is waited for, once the notifier knows that we want no more."""
 

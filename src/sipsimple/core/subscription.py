@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sipsimple.core.composing import checked_extra
 from sipsimple.core.exchange import Answer
 from sipsimple.core.notices import post
 from sipsimple.core.readonly import ReadOnly
 from sipsimple.core.stack import stack
-from sipsimple.core.subscriber import FINAL_NOTIFY_TIMEOUT, Subscriber, event_of
+from sipsimple.core.subscriber import FINAL_NOTIFY_TIMEOUT, FIRST_NOTIFY_TIMEOUT, Subscriber, event_of
 from sipsimple.loop import run_in_loop
 from sipsimple.sip.errors import MalformedMessage, SIPCoreError
 from sipsimple.sip.fields import parse_seconds
 from sipsimple.sip.frozen import frozenlist
-from sipsimple.sip.headers import FrozenHeader, FrozenSubscriptionStateHeader
+from sipsimple.sip.headers import FrozenHeader, FrozenRetryAfterHeader, FrozenSubscriptionStateHeader
 from sipsimple.sip.message import Request
+
+if TYPE_CHECKING:
+    from sipsimple.sip.timers import Alarm
+
+OVER: Final = frozenset({404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604})
+"""The answers to a refresh after which there is no subscription any more (RFC 6665 4.1.2.2)."""
+
+SHORTEST_RETRY: Final = 1.0
+"""Seconds from a refresh that was refused for now to the next."""
 
 
 class Subscription(Subscriber):
@@ -50,6 +59,8 @@ class Subscription(Subscriber):
         self._body: bytes | None = None
         self._timeout: float | None = None
         self._lasts_until = 0.0
+        self._refusal = (0, "")  # of the last refresh
+        self._first_notify: Alarm | None = None
 
     event = ReadOnly[str]()
     refresh = ReadOnly[int]()
@@ -66,7 +77,9 @@ class Subscription(Subscriber):
     ) -> None:
         """Subscribe, or refresh at once with these headers and body; later refreshes repeat them.
 
-        Without an answer in `timeout` seconds the subscription ends with 408. Raises SIPCoreError once it is over.
+        Without an answer in `timeout` seconds a new subscription ends with 408. A refresh that is not answered, or
+        refused for now, is repeated until the time is up that was granted before (RFC 6665 4.1.2.2). Raises
+        SIPCoreError once it is over.
         """
         if self._state == "TERMINATED" or self._ending:
             raise SIPCoreError("the subscription is over: make another one")
@@ -95,6 +108,8 @@ class Subscription(Subscriber):
             post("SIPSubscriptionWillStart", self)
             stack().router.add(self)
             self._change("SENT")
+            endpoint = stack().endpoint
+            self._first_notify = endpoint.call_at(endpoint.now() + FIRST_NOTIFY_TIMEOUT, self._told_nothing)
         self._ask(self._duration, self._answered)
 
     def _ask(self, expires: int, answered: Any, timeout: float | None = None) -> None:
@@ -129,12 +144,33 @@ class Subscription(Subscriber):
             self._duration = longer
             self._ask(longer, self._answered)
         elif not answer.accepted:
-            self._fail(answer.code, answer.reason)
+            self._refused(answer)
         elif not self._establish(answer):
             self._fail(0, "the answer to SUBSCRIBE is unusable")
         else:
             self._last_for(_granted(answer, self._duration))
             self._accept()
+
+    def _refused(self, answer: Answer) -> None:
+        """A refresh may be refused for now: what was granted before holds, and there is time to ask again."""
+        left = self._lasts_until - stack().endpoint.now()
+        if answer.code in OVER or left <= 0:
+            self._fail(answer.code, answer.reason)
+            return
+        self._refusal = answer.code, answer.reason
+        wait = max(SHORTEST_RETRY, _retry_after(answer) or left / 2)
+        if wait < left:
+            self._arm(wait, self._subscribe)
+        else:
+            self._arm(left, self._expired)
+
+    def _expired(self) -> None:
+        self._fail(*self._refusal)
+
+    def _told_nothing(self) -> None:
+        """Timer N: a subscription of which no NOTIFY tells has not come about (RFC 6665 4.1.2.4)."""
+        self._first_notify = None
+        self._fail(408, "the notifier tells nothing")
 
     def _answered_last(self, answer: Answer) -> None:
         self._exchange = None
@@ -160,7 +196,17 @@ class Subscription(Subscriber):
         return event is not None and event.event == self._event and event.id is None
 
     def _got_notify(self, request: Request) -> None:
+        self._await_no_notify()
         post("SIPSubscriptionGotNotify", self, request)
+
+    def _await_no_notify(self) -> None:
+        alarm, self._first_notify = self._first_notify, None
+        if alarm is not None:
+            stack().endpoint.cancel_alarm(alarm)
+
+    def _leave(self) -> None:
+        self._await_no_notify()
+        super()._leave()
 
     def _stand(self, standing: FrozenSubscriptionStateHeader) -> None:
         super()._stand(standing)
@@ -182,6 +228,17 @@ def _granted(answer: Answer, asked: int) -> int:
         if answer.response.expires is not None:
             return answer.response.expires
     return asked
+
+
+def _retry_after(answer: Answer) -> int | None:
+    """The seconds that the notifier wants to be left alone."""
+    value = answer.response.headers.get("Retry-After") if answer.response else None
+    if value is None:
+        return None
+    try:
+        return FrozenRetryAfterHeader.parse(value).seconds
+    except MalformedMessage:
+        return None
 
 
 def _longer(answer: Answer) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sipsimple.core import Header, SIPCoreError, Subscription
+from sipsimple.core.stack import stack
 from sipsimple.sip.message import Request
 from tests.support.raw_peer import RawPeer
 from tests.unit.core.kit import changes, names, parties, route, told
@@ -109,6 +110,53 @@ async def test_refresh_comes_before_the_end_and_repeats_headers(engine, record, 
     data = await told(record, subject, "SIPSubscriptionDidFail")
     assert (data.code, data.reason) == (481, "gone")
     assert subject.state == "TERMINATED"
+
+
+@pytest.mark.parametrize(("code", "headers"), [(503, "Retry-After: 1\n"), (500, ""), (423, "Min-Expires: 1\n")])
+async def test_refresh_that_is_refused_for_now_is_tried_again(engine, record, notifier, code, headers):
+    subject = subscription(notifier)
+    request = await accepted(notifier, subject, 4)
+    notify(notifier, request)
+    await notifier.response(200)
+    refresh = await notifier.expect("SUBSCRIBE")
+    notifier.respond(refresh, code, headers=headers)
+    again = await notifier.expect("SUBSCRIBE")
+    assert again.cseq[0] == refresh.cseq[0] + 1
+    notifier.respond(again, 200, headers="Expires: 300\n")
+    notify(notifier, request)
+    await told(record, subject, "SIPSubscriptionGotNotify", 2)
+    assert subject.state == "ACTIVE"
+
+
+async def test_refresh_that_is_never_answered_ends_it_when_its_time_is_up(engine, record, notifier):
+    subject = subscription(notifier)
+    subject.subscribe(timeout=0.05)
+    request = await notifier.expect("SUBSCRIBE")
+    notifier.respond(request, 200, headers="Expires: 2\n")
+    notify(notifier, request)
+    await notifier.response(200)
+    await notifier.expect("SUBSCRIBE")
+    assert subject.state == "ACTIVE"
+    data = await told(record, subject, "SIPSubscriptionDidFail")
+    assert data.code == 408
+    assert stack().endpoint.now() >= subject._lasts_until
+
+
+@pytest.mark.parametrize("code", [404, 405, 410, 416, 480, 485, 489, 501, 604])
+async def test_refresh_that_is_refused_for_good_ends_it(engine, record, notifier, code):
+    subject, _ = await active(notifier, record)
+    subject.subscribe()
+    notifier.respond(await notifier.expect("SUBSCRIBE"), code)
+    assert (await told(record, subject, "SIPSubscriptionDidFail")).code == code
+
+
+async def test_notifier_that_tells_nothing_fails_it(engine, record, notifier, monkeypatch):
+    monkeypatch.setattr("sipsimple.core.subscription.FIRST_NOTIFY_TIMEOUT", 0.2)
+    subject, _ = await active(notifier, record)
+    silent = subscription(notifier)
+    await accepted(notifier, silent)
+    assert (await told(record, silent, "SIPSubscriptionDidFail")).code == 408
+    assert (silent.state, subject.state) == ("TERMINATED", "ACTIVE")
 
 
 async def test_notifier_may_shorten_the_time(engine, record, notifier):
