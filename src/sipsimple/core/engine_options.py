@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final
 
 from sipsimple import __version__
 from sipsimple.core.media import MediaClient
+from sipsimple.core.media.formats import FORMATS
 from sipsimple.core.notices import post
 from sipsimple.core.stack import stack
 from sipsimple.sip.endpoint import Endpoint
@@ -209,6 +210,10 @@ def check_options(options: dict[str, Any]) -> None:
     first, last = options["rtp_port_range"]
     if not 0 <= first < last <= 65535:
         raise SIPCoreError(f"rtp_port_range is two ports, the second larger than the first, not {first}-{last}")
+    known = {format.name.lower() for format in FORMATS}
+    unknown = [name for name in options["codecs"] if name.lower() not in known]
+    if unknown:
+        raise SIPCoreError(f"unknown codecs: {', '.join(unknown)}")
 
 
 def _handed_on(method: str) -> str:
