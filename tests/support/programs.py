@@ -27,16 +27,24 @@ def need(program: str, package: str) -> str:
 
 
 class Program:
-    """A program that runs while its `async with` block does; `lines` is everything that it said so far."""
+    """A program that runs while its `async with` block does; `lines` is everything that it said so far.
+
+    With `typing`, `type` enters lines into its standard input, which is empty otherwise.
+    """
 
     def __init__(
-        self, *command: str | Path, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+        self,
+        *command: str | Path,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        typing: bool = False,
     ) -> None:
         self.command = [str(part) for part in command]
         self.name = Path(self.command[0]).name
         self.lines: list[str] = []
         self._cwd = cwd
         self._environment = {**os.environ, **(environment or {})}
+        self._typing = typing
         self._process: asyncio.subprocess.Process
         self._reader: asyncio.Task[None]
         self._progress = asyncio.Condition()
@@ -45,7 +53,7 @@ class Program:
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
             *self.command,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE if self._typing else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=self._cwd,
@@ -102,6 +110,17 @@ class Program:
         except TimeoutError:
             pytest.fail(f"{self.name} did not say {pattern!r} in {timeout} s\n{self.output}")
         pytest.fail(f"{self.name} ended without saying {pattern!r}\n{self.output}")
+
+    async def type(self, line: str) -> None:
+        """Enter a line."""
+        assert self._process.stdin is not None, "the program was started without typing"
+        self._process.stdin.write(f"{line}\n".encode())
+        await self._process.stdin.drain()
+
+    def end_input(self) -> None:
+        """Close its standard input."""
+        assert self._process.stdin is not None, "the program was started without typing"
+        self._process.stdin.close()
 
     async def ended(self, timeout: float) -> int:
         """Wait for its end and return the exit status; fails the test when it runs longer than `timeout` seconds."""

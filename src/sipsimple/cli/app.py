@@ -208,6 +208,59 @@ def answer(
     )
 
 
+STREAMS = ("audio", "chat", "desktop")
+
+
+@app.command()
+def session(
+    context: typer.Context,
+    target: Annotated[str | None, typer.Argument(help="Whom to call at once; else wait, and type commands.")] = None,
+    stream: Annotated[
+        list[str] | None,
+        typer.Option("--stream", "-s", metavar="|".join(STREAMS), help="What the first call has; repeatable."),
+    ] = None,
+    account: AccountOption = None,
+    proxy: ProxyOption = None,
+    bind: BindOption = None,
+    udp_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 0,
+    tcp_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 0,
+    downloads: Annotated[Path, typer.Option(metavar="DIR", help="Where received files go.")] = Path("~/Downloads"),
+    desktop: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="The VNC server that is shared as our desktop.")
+    ] = "localhost:5900",
+    auto_accept: Annotated[bool, typer.Option("--auto-accept", help="Accept everything that is proposed.")] = False,
+    no_sound: Annotated[bool, typer.Option("--no-sound", help="Use no sound devices.")] = False,
+    trace: TraceOption = None,
+) -> None:
+    """Talk in the terminal: calls, chat, files, desktops. Type /help there; other lines are said in the chat."""
+    from sipsimple.cli.running import run
+    from sipsimple.cli.session import run as command
+    from sipsimple.cli.trace import parse_kinds
+
+    unknown = sorted(set(stream or ()) - set(STREAMS))
+    if unknown:
+        raise CommandError(f"there is no stream {unknown[0]!r}: choose {', '.join(STREAMS)}", WRONG_USE)
+    run(
+        command.session(
+            command.SessionOptions(
+                config=context.obj.config,
+                target=target,
+                streams=list(stream or ["audio"]),
+                account=account,
+                proxy=proxy,
+                bind=bind,
+                udp_port=udp_port,
+                tcp_port=tcp_port,
+                downloads=downloads,
+                desktop=desktop,
+                auto_accept=auto_accept,
+                no_sound=no_sound,
+                trace=parse_kinds(trace),
+            )
+        )
+    )
+
+
 @app.command()
 def devices(json: JSONOption = False) -> None:
     """Print the sound devices."""
