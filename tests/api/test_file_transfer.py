@@ -206,6 +206,7 @@ async def test_a_file_that_has_changed_is_not_offered(agent: Agent, source: Path
         assert failed.context == "initialize"
         assert failed.reason == f"the file has {SIZE + 4} bytes, its selector says {SIZE}"
         await agent.record.until(call.caller, "DidFail")
+        assert (await call.until(call.stream, "FileTransferStreamDidNotFinish")).reason == failed.reason
 
 
 async def test_a_stream_without_a_file_fails(agent: Agent):

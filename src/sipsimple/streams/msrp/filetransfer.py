@@ -76,6 +76,7 @@ class FileTransferStream(MSRPStreamBase):
         self._message: OutgoingMessage | None = None
         self._message_id: str | None = None
         self._begin = 0
+        self._failure = "the stream has ended before the transfer was over"
         self._over = asyncio.Event()
 
     @classmethod
@@ -269,6 +270,9 @@ class FileTransferStream(MSRPStreamBase):
             # Not a task that is cancelled with the stream: what is in place by then has to be told.
             self._storing = self._endings.spawn(self._store(self._receiver))
 
+    def _NH_MediaStreamDidFail(self, notification: Any) -> None:
+        self._failure = notification.data.reason
+
     def _send(self) -> None:
         selector = self.file_selector
         if selector is None or self.msrp_session is None or self._over.is_set():
@@ -435,7 +439,7 @@ class FileTransferStream(MSRPStreamBase):
             self._storing = self._endings.spawn(self._discard(self._receiver))
         if self._storing is not None:
             await asyncio.wait([self._storing])
-        self._end_transfer(FileTransferError("the stream has ended before the transfer was over"))
+        self._end_transfer(FileTransferError(self._failure))
 
     async def _discard(self, receiver: FileReceiver) -> None:
         """Let go of a file of which nothing has come."""

@@ -24,6 +24,8 @@ class OutgoingFile:
         """At most `size` bytes; empty at the end. Blocks; raises OSError, and ValueError when the file was closed."""
         if self._stop is not None:
             size = min(size, self._stop - self._at)
+        if size <= 0:
+            return b""
         if self._descriptor is None:
             block = _read_seeking(self._file, size, self._at)
         else:
