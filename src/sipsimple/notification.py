@@ -212,6 +212,11 @@ class NotificationCenter(metaclass=Singleton):
         finally:
             local.delivering = False
 
+    def is_observed(self, name: str, sender: object = UnknownSender) -> bool:
+        """Whether anybody would be told of this notification; for those that are dear to make."""
+        known, identity = self._observers, _identity(sender)
+        return any(key in known for key in ((name, Any), (name, identity), (Any, Any), (Any, identity)))
+
     def _sweep(self) -> None:
         while self.dead:
             with contextlib.suppress(IndexError):  # another thread took it

@@ -316,3 +316,15 @@ def test_a_subscription_of_a_closed_loop_is_told_in_vain(center):
     center.post_notification("A")
     center.remove_observer(events)
     NotificationEvents(center, Any, Any).handle_notification(Notification("A"))
+
+
+def test_it_is_known_whether_anybody_would_be_told(center):
+    sender = object()
+    assert not center.is_observed("Name", sender)
+    for name, of in (("Name", sender), ("Name", Any), (Any, sender), (Any, Any)):
+        observer = Recorder()
+        center.add_observer(observer, name, of)
+        assert center.is_observed("Name", sender)
+        assert center.is_observed("Other", object()) is (name is Any and of is Any)
+        center.remove_observer(observer, name, of)
+        assert not center.is_observed("Name", sender)

@@ -20,7 +20,7 @@ from sipsimple.msrp.errors import MalformedChunk, MSRPTimeoutError, SessionClose
 from sipsimple.msrp.message import MSRPData
 from sipsimple.msrp.sender import Sender
 from sipsimple.msrp.session import encode_response
-from sipsimple.msrp.trace import ChunkTracer, Hooks, Statistics
+from sipsimple.msrp.trace import ConnectionTracer, Hooks, Statistics
 from sipsimple.msrp.uri import MSRPURI
 
 __all__ = ["Address", "MSRPConnection", "new_transaction_id"]
@@ -82,10 +82,7 @@ class MSRPConnection(asyncio.Protocol):
         self._error: Exception | None = None
         self._pump_handle: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._tracers: dict[str, ChunkTracer] = {}
-        if (trace := self._hooks.trace) is not None:
-            for direction in ("incoming", "outgoing"):
-                self._tracers[direction] = ChunkTracer(lambda text, way=direction: trace(self, way, text))  # type: ignore[misc]
+        self._tracer = ConnectionTracer(self, self._hooks) if self._hooks.trace is not None else None
 
     # The users: sessions, the relay client, listeners
 
@@ -228,8 +225,8 @@ class MSRPConnection(asyncio.Protocol):
     def _receive(self, chunk: MSRPData, now: float) -> None:
         if chunk.ends_chunk:
             self.statistics.chunks_received += 1
-        if self._tracers:
-            self._tracers["incoming"].add(chunk)
+        if self._tracer is not None:
+            self._tracer.received(chunk)
         if chunk.code is not None and (waiter := self._waiting.get(chunk.transaction_id)) is not None:
             if not waiter.done():
                 waiter.set_result(chunk)
@@ -299,10 +296,13 @@ class MSRPConnection(asyncio.Protocol):
             return
         now = self._loop.time()
         written = 0
-        while self._is_writable and written < TURN_SIZE and (batch := self._batch(now)):
+        while self._is_writable and written < TURN_SIZE:
+            begins_chunk = self.sender.is_between_chunks
+            if not (batch := self._batch(now)):
+                break
             written += len(batch)
-            if self._tracers:
-                self._tracers["outgoing"].feed(batch)
+            if self._tracer is not None:
+                self._tracer.sent(batch, begins_chunk=begins_chunk)
             self._transport.write(batch)
         self.statistics.bytes_sent += written
         for session in list(self.sessions.values()):

@@ -203,9 +203,11 @@ class MSRPData:
         lines += [f"{name}: {value}" for name, value in self.headers.items() if name != "Content-Type"]
         if (content_type := self.content_type) is not None:
             lines.append(f"Content-Type: {content_type}")  # RFC 4975 9: the last one
-        for line in lines:
-            if _CONTROL.search(line):
-                raise ValueError(f"a line break or control character in {line!r}")
+        # The first look is cheap, and says no to a few harmless characters as well.
+        if not "".join(lines).isprintable():
+            for line in lines:
+                if _CONTROL.search(line):
+                    raise ValueError(f"a line break or control character in {line!r}")
         return "\r\n".join(lines) + "\r\n"
 
     def encode(self) -> bytes:
@@ -255,7 +257,7 @@ def parse_head(block: bytes) -> MSRPData:
         raise MalformedChunk(f"{lines[0][:80]!r} is no start line")
     if len(lines) > MAX_HEADER_LINES:
         raise MalformedChunk(f"{len(lines)} header lines; at most {MAX_HEADER_LINES} are read")
-    if _MISPLACED.search(text):
+    if not "".join(lines).isprintable() and _MISPLACED.search(text):
         raise MalformedChunk("control characters among the headers")
     headers: dict[str, str] = {}
     for line in lines[1:]:

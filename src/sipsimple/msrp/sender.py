@@ -60,6 +60,11 @@ class Sender:
         return self._open is None and not self._messages and not self._complete
 
     @property
+    def is_between_chunks(self) -> bool:
+        """Whether what is handed out next begins a chunk."""
+        return self._open is None
+
+    @property
     def waiting_chunks(self) -> int:
         """Complete chunks that wait. They are answers, so it is the remote that makes this grow."""
         return len(self._complete)

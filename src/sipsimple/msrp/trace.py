@@ -1,6 +1,6 @@
 """What a connection tells those who watch: counters, one text per chunk for the trace, and lines for the log.
 
-Hooks are plain callables, called in the event loop. Without a trace hook tracing costs nothing.
+Hooks are plain callables, called in the event loop. While nobody watches tracing costs next to nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sipsimple.msrp.connection import MSRPConnection
     from sipsimple.msrp.message import MSRPData
 
-__all__ = ["ChunkTracer", "Hooks", "Statistics"]
+__all__ = ["ChunkTracer", "ConnectionTracer", "Hooks", "Statistics"]
 
 MAX_TRACED_BODY: Final = 64 * 1024
 _READABLE: Final = ("text/", "message/")
@@ -24,10 +24,13 @@ _READABLE: Final = ("text/", "message/")
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """Who watches. `trace(connection, direction, text)` gets each complete chunk, `incoming` or `outgoing`;
-    `log(message, level)` gets what is worth a line, with a level of `logging`."""
+    `log(message, level)` gets what is worth a line, with a level of `logging`.
+
+    `is_traced(connection)` says whether a chunk that begins now is wanted by `trace`; None: all are."""
 
     trace: Callable[[MSRPConnection, str, str], None] | None = None
     log: Callable[[str, int], None] | None = None
+    is_traced: Callable[[MSRPConnection], bool] | None = None
 
 
 @dataclass(slots=True)
@@ -81,3 +84,37 @@ class ChunkTracer:
         self._body.clear()
         self._size = 0
         self._emit(f"{text}-------{chunk.transaction_id}{chunk.continuation}\r\n")
+
+
+class ConnectionTracer:
+    """Both directions of one connection. A chunk is traced when somebody watches as it begins."""
+
+    def __init__(self, connection: MSRPConnection, hooks: Hooks) -> None:
+        self._connection = connection
+        self._hooks = hooks
+        self._incoming = ChunkTracer(lambda text: self._emit("incoming", text))
+        self._outgoing = ChunkTracer(lambda text: self._emit("outgoing", text))
+        self._traces_incoming = self._traces_outgoing = False
+
+    def received(self, chunk: MSRPData) -> None:
+        """A chunk or a segment of one has come."""
+        if chunk.starts_chunk:
+            self._traces_incoming = self._is_wanted()
+        if self._traces_incoming:
+            self._incoming.add(chunk)
+
+    def sent(self, data: bytes, *, begins_chunk: bool) -> None:
+        """This is written; `begins_chunk` when the chunks before it have all ended."""
+        if begins_chunk:
+            self._traces_outgoing = self._is_wanted()
+        if self._traces_outgoing:
+            self._outgoing.feed(data)
+
+    def _is_wanted(self) -> bool:
+        if self._hooks.trace is None:
+            return False
+        return self._hooks.is_traced is None or self._hooks.is_traced(self._connection)
+
+    def _emit(self, direction: str, text: str) -> None:
+        if self._hooks.trace is not None:
+            self._hooks.trace(self._connection, direction, text)

@@ -635,6 +635,40 @@ async def test_the_trace_shows_each_chunk_once_and_no_binary():
     assert "REPORT" in incoming
 
 
+async def test_a_chunk_is_traced_whole_or_not_at_all():
+    traced: list[str] = []
+    watched = False
+    go_on = threading.Event()
+
+    class Slow:
+        blocks = [b"a" * 100_000, b"b" * 100_000]
+
+        def read(self, size):
+            if len(self.blocks) == 1:
+                go_on.wait(TIME_LIMIT)
+            return self.blocks.pop(0) if self.blocks else b""
+
+    pair = await Pair.open(hooks=Hooks(lambda _, way, text: traced.append(way + text), is_traced=lambda _: watched))
+    pair.alice.send(b"unseen", TEXT, failure_report="no")
+    await pair.bob_log.wait(DataReceived)
+    watched = True
+    pair.alice.send(b"seen", TEXT, failure_report="no")
+    await pair.bob_log.wait(DataReceived, 2)
+    (text,) = traced
+    assert text.startswith("outgoingMSRP ")
+    assert "\r\n\r\nseen\r\n-------" in text
+    # Nobody watches when the next chunk begins, but somebody does before it ends.
+    watched = False
+    message = pair.alice.send(Slow(), TEXT, size=200_000, failure_report="no")
+    await pair.bob_log.wait(DataReceived, 3)
+    watched = True
+    go_on.set()
+    await pair.alice_log.wait(MessageSent, 3)
+    assert message.sent == 200_000
+    assert traced == [text]
+    await pair.close()
+
+
 async def test_the_log_tells_of_connections_given_up():
     lines = []
     listener, session, log = await listener_and_session(hooks=Hooks(log=lambda *line: lines.append(line)))

@@ -38,7 +38,7 @@ class TransportTrace:
     """Makes notifications of what the connections of one stream tell; `hooks` is for their maker."""
 
     def __init__(self) -> None:
-        self.hooks = Hooks(trace=self._trace, log=self._log)
+        self.hooks = Hooks(trace=self._trace, log=self._log, is_traced=self._is_traced)
         self._transports: WeakKeyDictionary[MSRPConnection, MSRPTransport] = WeakKeyDictionary()
 
     def transport(self, connection: MSRPConnection) -> MSRPTransport:
@@ -51,6 +51,9 @@ class TransportTrace:
     def _trace(self, connection: MSRPConnection, direction: str, text: str) -> None:
         data = TimestampedNotificationData(direction=direction, data=text)
         NotificationCenter().post_notification("MSRPTransportTrace", self.transport(connection), data)
+
+    def _is_traced(self, connection: MSRPConnection) -> bool:
+        return NotificationCenter().is_observed("MSRPTransportTrace", self.transport(connection))
 
     def _log(self, message: str, level: int) -> None:
         log(message, level)
