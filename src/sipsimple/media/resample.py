@@ -40,7 +40,17 @@ class Resampler:
         self.rate_in: Final = rate_in
         self.rate_out: Final = rate_out
         self._matrix, self._chunk = _band_matrix(rate_in, rate_out)
-        self._memory = np.zeros((capacity, len(self._matrix) - self._chunk), np.float32)
+        past, width = len(self._matrix) - self._chunk, len(self._matrix)
+        self._memory = np.zeros((capacity, past), np.float32)
+        # The work space of a single stream, and what is looked at in it.
+        size = rate_in // FRAMES_PER_SECOND
+        signal = np.zeros(past + size, np.float32)
+        self._past, self._new, self._tail = signal[:past], signal[past:], signal[size:]
+        step = signal.itemsize
+        self._pieces: FloatArray = np.ndarray(
+            (size // self._chunk, width), np.float32, signal, 0, (self._chunk * step, step)
+        )
+        self._output = np.zeros((size // self._chunk, self._matrix.shape[1]), np.float32)
 
     def reset(self, rows: IntArray) -> None:
         """Forget the past of these rows."""
@@ -49,6 +59,8 @@ class Resampler:
     def process(self, rows: IntArray, frames: SampleArray) -> SampleArray:
         """Convert `frames` (n, rate_in / 50) of the streams `rows` into (n, rate_out / 50), saturating."""
         count, size = frames.shape
+        if count == 1:
+            return self._process_one(int(rows[0]), frames[0])
         past = self._memory.shape[1]
         signal = np.empty((count, past + size), np.float32)
         signal[:, :past] = self._memory[rows]
@@ -63,6 +75,18 @@ class Resampler:
         np.minimum(output, 32767, out=output)
         np.maximum(output, -32768, out=output)
         return output.astype(np.int16).reshape(count, -1)
+
+    def _process_one(self, row: int, frame: SampleArray) -> SampleArray:
+        """Do the same for one stream in half the time, without making arrays on the way."""
+        memory, output = self._memory[row], self._output
+        self._past[:] = memory
+        self._new[:] = frame
+        memory[:] = self._tail
+        np.matmul(self._pieces, self._matrix, out=output)
+        np.rint(output, out=output)
+        np.minimum(output, 32767, out=output)
+        np.maximum(output, -32768, out=output)
+        return output.reshape(1, -1).astype(np.int16)
 
 
 @lru_cache(maxsize=16)

@@ -75,3 +75,13 @@ def test_overshoot_saturates():
 def test_rates_without_whole_frames_are_refused(rate):
     with pytest.raises(ValueError, match="multiples of 50"):
         Resampler(8000, rate, 1)
+
+
+@pytest.mark.parametrize("rates", [(8000, 16000), (16000, 8000), (48000, 16000), (44100, 48000)])
+def test_one_stream_alone_sounds_as_among_others(rates):
+    alone, among = Resampler(*rates, 4), Resampler(*rates, 4)
+    chance = np.random.default_rng(3)
+    for _ in range(5):
+        frames = chance.integers(-32768, 32768, (2, rates[0] // 50)).astype(np.int16)
+        both = among.process(np.array([1, 3]), frames)
+        assert np.abs(alone.process(np.array([3]), frames[1:]).astype(int) - both[1:]).max() <= 1
