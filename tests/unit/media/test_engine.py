@@ -186,6 +186,16 @@ def test_destroying_a_mixer_completes_its_recordings_and_ends_its_files(desk, tm
         desk.ask(c.AddPort(1, 1))
 
 
+@pytest.mark.parametrize(
+    "command", [c.BridgeDestroy(1, 5), c.BridgeRemove(1, 5, 1), c.Disconnect(1, 1, 2), c.RemoveSlot(1, 1)]
+)
+def test_what_went_with_its_mixer_may_be_freed_afterwards(desk, command):
+    desk.ask(c.DestroyMixer(1))
+    desk.post(command)
+    desk.ask(command)
+    assert desk.told(c.CommandFailed) == []
+
+
 def test_tones_end_with_an_event(desk):
     desk.post(c.AddToneGenerator(1, 1))
     desk.post(c.PlayTones(1, 1, (c.Tone(400, 0, 30), c.Tone(0, 0, 10))))

@@ -163,7 +163,10 @@ class AudioTransport(AudibleSlot):
             self.volume = self._volume
 
     def update(self, local_sdp: Any, remote_sdp: Any, sdp_index: int) -> None:
-        """Go on in the same slot as a new pair of descriptions says."""
+        """Go on in the same slot as a new pair of descriptions says.
+
+        That the engine refuses to is told later, by `RTPAudioTransportDidFail`; the stream is stopped then.
+        """
         if self._slot is None or self._config is None:
             raise SIPCoreError("This AudioTransport is not active")
         agreement = self._agree(local_sdp, remote_sdp, sdp_index)
@@ -272,12 +275,16 @@ class AudioTransport(AudibleSlot):
         self._config = config
         self._client.post(commands.UpdateStream(self._id, config))
 
-    def _refused(self, error: SIPCoreError) -> None:
-        """The engine could not start the stream."""
-        if self._slot is not None:
+    def _refused(self, command: commands.Command, error: SIPCoreError) -> None:
+        """The engine could not start the stream, or not go on with it as was agreed."""
+        if self._slot is None:
+            return
+        if isinstance(command, commands.UpdateStream):
+            self.stop()
+        else:
             self._client.ignore(self._id)
             self._forget()
-            post("RTPAudioTransportDidFail", self, reason=str(error))
+        post("RTPAudioTransportDidFail", self, reason=str(error))
 
     def handle_media_event(self, event: Any) -> None:
         """News of the stream from the engine."""
@@ -289,7 +296,7 @@ class AudioTransport(AudibleSlot):
             case commands.FirstPacketReceived() | commands.RemoteAddressChanged():
                 self._transport.heard_from(event.address, event.port)
             case commands.CommandFailed():
-                self._refused(translate(event.error))
+                self._refused(event.command, translate(event.error))
             case commands.StreamSecured():
                 self._transport.secured(event.suite)
                 post("RTPAudioTransportDidSecure", self, cipher=event.suite)

@@ -55,6 +55,10 @@ class _Timer(NamedTuple):
     handle: asyncio.TimerHandle
 
 
+_STREAM_COMMANDS: Final = (commands.StartStream, commands.UpdateStream)
+"""Those whose refusal the stream has to be told of."""
+
+
 class Host(Protocol):
     """What runs the media engine: a thread or a process."""
 
@@ -271,7 +275,7 @@ class MediaClient(metaclass=Singleton):
             log.error("the media engine died: %s", event.reason)
             if self.on_died is not None:
                 self.on_died(event.reason)
-        elif isinstance(event, commands.CommandFailed) and isinstance(event.command, commands.StartStream):
+        elif isinstance(event, commands.CommandFailed) and isinstance(event.command, _STREAM_COMMANDS):
             self._tell(event.command.stream, event)
         elif isinstance(event, commands.CommandFailed):
             log.warning("the media engine refused %r: %s", event.command, event.error)

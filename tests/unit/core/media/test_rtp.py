@@ -177,6 +177,16 @@ def test_a_stream_that_the_engine_refuses_is_reported(host, mixer, seen):
     assert seen.names[-1] == "RTPAudioTransportDidFail"
 
 
+def test_a_change_that_the_engine_refuses_ends_the_stream_and_is_reported(host, mixer, seen):
+    _, stream = call(mixer)
+    host.refuse[commands.UpdateStream] = CodecUnavailable("PCMU", "none")
+    stream.update_direction("sendonly")
+    assert (stream.is_active, mixer.used_slot_count) == (False, 0)
+    assert len(host.sent(commands.StopStream)) == 1
+    assert seen.names[-1] == "RTPAudioTransportDidFail"
+    assert "PCMU" in seen[-1].data.reason
+
+
 def test_direction_and_remote_change_in_the_same_slot(host, mixer):
     transport, stream = call(mixer)
     stream.update_direction("recvonly")
