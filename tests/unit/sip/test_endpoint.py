@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sipsimple.sip.errors import LimitReached, MalformedMessage, SIPCoreInvalidStateError
-from sipsimple.sip.layer import tables
+from sipsimple.sip.layer import reception, tables
 from sipsimple.sip.transaction import State
 from sipsimple.sip.transport import (
     ConnectError,
@@ -215,6 +215,30 @@ async def test_too_many_transactions_are_refused_with_a_time_to_retry(monkeypatc
             response = await bare.ask(wire_request(Call_ID="b", via="SIP/2.0/UDP 10.0.0.1;rport;branch=z9hG4bKb"))
             assert (response.code, response.headers.get("Retry-After")) == (503, "10")
         assert server.endpoint.statistics.overloaded == 1
+
+
+async def test_an_agent_that_falls_behind_refuses_new_calls_and_serves_the_others():
+    async with peers() as (_, server, destination):
+        (opened,) = server.endpoint.transports._sockets.values()
+
+        async def answer(method: str, lag: float, **headers: str) -> Any:
+            """What the request gets that is read when there has been a backlog for so long."""
+            via = f"SIP/2.0/UDP 10.0.0.1;rport;branch=z9hG4bK{method}{lag}"
+            opened.behind_since = asyncio.get_running_loop().time() - lag
+            bare.send(wire_request(method, via=via, **headers))
+            while (response := await bare.receive()).code == 100:
+                pass
+            return response
+
+        with BareUDP(destination) as bare:
+            assert (await answer("INVITE", reception.MAX_LAG / 2, Call_ID="early")).code == 200
+            refusal = await answer("INVITE", reception.MAX_LAG * 2, Call_ID="late")
+            assert (refusal.code, refusal.headers.get("Retry-After")) == (503, str(reception.RETRY_AFTER))
+            for method in ("BYE", "INVITE"):
+                inside = {"Call_ID": "early", "To": "<sip:bob@127.0.0.1>;tag=there", "CSeq": f"2 {method}"}
+                assert (await answer(method, reception.MAX_LAG * 3, **inside)).code == 200
+        assert server.endpoint.statistics.shed == 1
+        assert server.endpoint.transports.lag() == 0.0
 
 
 async def test_large_requests_that_linger_are_refused_by_their_bytes(monkeypatch):

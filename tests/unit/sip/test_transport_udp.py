@@ -84,7 +84,9 @@ async def test_flood_is_read_in_turns_of_the_loop(channel, taker, monkeypatch):
             bare.send(b"%d" % number)
         await taker.arrived.wait()
         assert len(taker.datagrams) == 10
+        assert channel.behind_since is not None
         await until(lambda: len(taker.datagrams) == 25)
+        await until(lambda: channel.behind_since is None)
     assert taker.datagrams == [b"%d" % number for number in range(25)]
 
 

@@ -36,6 +36,12 @@ from sipsimple.sip.validation import validate
 RETRY_AFTER: Final = 10
 """What a remote is told to wait, in seconds, when there are too many transactions."""
 
+MAX_LAG: Final = 0.5
+"""Seconds of a continuous backlog after which new calls are refused, so that those in progress get on.
+
+It is T1: callers who wait longer repeat themselves, which makes it worse (RFC 5390 4).
+"""
+
 _SENT_REQUEST: Final = re.compile(rb"([A-Za-z]+) .*?\r\nVia: [^\r\n]*;branch=([^;,\s]+)", re.DOTALL)
 
 
@@ -142,6 +148,10 @@ class Reception:
 
     def _begin(self, request: Request, key: tuple[str, ...], source: Destination, channel: Channel) -> None:
         in_dialog = request.to.tag is not None
+        if request.method == "INVITE" and not in_dialog and self._owner.transports.lag() > MAX_LAG:
+            self._statistics.shed += 1
+            self._refuse(request, 503, source, channel, retry_after=RETRY_AFTER)
+            return
         if not self._tables.has_room(in_dialog):
             self._statistics.overloaded += 1
             self._refuse(request, 503, source, channel, retry_after=RETRY_AFTER)

@@ -201,6 +201,14 @@ class TransportLayer:
         else:
             self._connection(destination).nudge()
 
+    def lag(self) -> float:
+        """For how many seconds datagrams have waited without a break, 0.0 when all that came have been read.
+
+        Where the loop has no callbacks for sockets, nothing is known of it. Streams hold back their senders anyway.
+        """
+        since = [opened.behind_since for opened in self._sockets.values() if opened.behind_since is not None]
+        return self._clock() - min(since) if since else 0.0
+
     def _connection(self, destination: Destination) -> StreamConnection:
         connection = self.connection(destination)
         if connection is None:

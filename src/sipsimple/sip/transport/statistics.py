@@ -32,6 +32,8 @@ class Statistics:
     """Requests that the endpoint itself refused: 400, 416, 481, 482, 503, 505, 513."""
     overloaded: int = 0
     """Requests refused with 503: by the limits of server transactions, or by limits of the endpoint's user."""
+    shed: int = 0
+    """INVITEs outside of dialogs refused with 503 because there was more to read than we kept up with."""
     send_errors: int = 0
     unreachable: int = 0
     """ICMP errors for datagrams of ours."""

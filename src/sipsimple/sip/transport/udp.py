@@ -63,6 +63,8 @@ class UDPSocket:
         self._socket = _bound_socket(address, port)
         self.local: Address = self._socket.getsockname()[:2]
         self.dropped = 0
+        self.behind_since: float | None = None
+        """The time of the loop since which more has always been waiting than one turn reads; None when it is not so."""
         self._reading: asyncio.Task[None] | None = None
         try:
             self._loop.add_reader(self._socket.fileno(), self._readable)
@@ -168,6 +170,7 @@ class UDPSocket:
             except BlockingIOError:
                 if turn == 0:  # woken, yet nothing to read: it is the error queue
                     self._read_errors()
+                self.behind_since = None
                 return
             except OSError:
                 self._read_errors()
@@ -175,6 +178,8 @@ class UDPSocket:
             deliver(data, address[:2], self)
             if self._closed:
                 return
+        if self.behind_since is None:
+            self.behind_since = self._loop.time()
 
     def _read_errors(self) -> None:
         """Hand up what the socket's error queue holds; elsewhere than on Linux the timers have to notice."""
