@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sipsimple.msrp import ByteRange, MSRPData
 from sipsimple.streams.msrp import incoming_file
 from sipsimple.streams.msrp.file_receiver import MAX_UNWRITTEN, FileReceiver
 from sipsimple.streams.msrp.fileselector import FileSelector
-from sipsimple.streams.msrp.incoming_file import FileMismatch, FileUnwritable, IncomingFile
+from sipsimple.streams.msrp.incoming_file import PARTS, FileMismatch, FileUnwritable, IncomingFile
 from tests.unit.streams.test_incoming_file import DATA, selector_of
 
 
@@ -220,3 +223,32 @@ async def test_giving_up_while_the_file_is_opened_leaves_nothing(tmp_path: Path)
     sender.receiver.close()
     await sender.receiver.run()
     assert os.listdir(tmp_path) == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+async def test_wherever_transfers_are_cut_the_file_is_right_in_the_end(tmp_path_factory: Any, data: Any):
+    directory = tmp_path_factory.mktemp("cut")
+    content = data.draw(st.binary(min_size=1, max_size=300))
+    size, there = len(content), 0
+    for knows_ranges in (*data.draw(st.lists(st.booleans(), max_size=4)), True):
+        sender = Sender(directory, selector_of(content))
+        await sender.receiver.prepare()
+        assert sender.receiver.offset == min(there, size - 1)
+        begin = sender.receiver.offset if knows_ranges else 0
+        message = content[begin:]
+        there = begin
+        while there < size:
+            step = data.draw(st.integers(1, size))
+            piece, start = content[there : there + step], there - begin + 1
+            there += len(piece)
+            sender.send(start, piece, len(message), "$" if there == size else "+")
+            if there < size and data.draw(st.booleans()):
+                break
+        sender.receiver.close()
+        path = await sender.receiver.run()
+        if there == size:
+            assert contents(path) == content
+            return
+        assert path is None
+    assert os.listdir(directory) == [PARTS]
