@@ -1,9 +1,9 @@
 """Whom a DTLS handshake is held with: the signalled remote if it can be, and never two at once.
 
 A remote behind an address translator comes from another address than its description says, and only its certificate
-tells it from a stranger. So where the remote begins, whoever speaks first is heard; the signalled address may
-interrupt, nobody else. What a stranger spoils begins anew, until the time is up. Where we begin, we hear whom we spoke
-to.
+tells it from a stranger. So whoever says something that can be answered is heard. Where the remote begins, the
+signalled address may interrupt; where we began, nobody may, because who answers has seen what we said. What a stranger
+spoils begins anew, until the time is up.
 """
 
 from __future__ import annotations
@@ -45,29 +45,27 @@ class Association:
         """Take a datagram in; returns what to send."""
         if self.done:
             return self._addressed(self._handshake.receive(data)) if source == self._remote else []
-        if source != self._remote:
-            if source != self.signalled and (self._heard or self._keying.active):
+        if self._heard and source != self._remote:
+            if self._keying.active or source != self.signalled:
                 return []
-            if self._heard:
-                self._begin_anew()
-        self._heard, self._remote = True, source
-        outgoing = self._addressed(self._handshake.receive(data))
-        self._judge(now)
-        return outgoing
+            self._begin_anew()
+        datagrams = self._handshake.receive(data)
+        if datagrams or self._handshake.done:
+            self._heard, self._remote = True, source
+        return self._addressed(datagrams) + self._judge(now)
 
     def wake(self, now: float) -> Outgoing:
         """Send again what was not answered in time."""
         if self.done:
             return []
-        outgoing = self._addressed(self._handshake.wake(now))
-        self._judge(now)
-        return outgoing
+        return self._addressed(self._handshake.wake(now)) + self._judge(now)
 
     def end(self) -> Outgoing:
         """Say goodbye, if there was a conversation."""
         return self._addressed(self._handshake.end())
 
-    def _judge(self, now: float) -> None:
+    def _judge(self, now: float) -> Outgoing:
+        """Take over the outcome, if there is one; returns what to send if that is a new beginning."""
         failure = self._handshake.failure
         if failure is None:
             self.keys = self._handshake.keys
@@ -75,11 +73,13 @@ class Association:
             self.failure = self._spoilt_by or failure
         else:
             self._spoilt_by = failure
-            self._begin_anew()
+            return self._begin_anew()
+        return []
 
-    def _begin_anew(self) -> None:
+    def _begin_anew(self) -> Outgoing:
         self._handshake = Handshake(self._keying, self._began)
         self._heard, self._remote = False, self.signalled
+        return self.begin()
 
     def _addressed(self, datagrams: list[bytes]) -> Outgoing:
         return [(datagram, self._remote) for datagram in datagrams]

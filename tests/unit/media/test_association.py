@@ -71,16 +71,31 @@ def test_what_the_signalled_remote_does_wrong_is_the_end():
     assert association.wake(1.0) == association.end() == []
 
 
-def test_who_begins_hears_whom_it_spoke_to():
+def answered(association: Association, server: Handshake, source, flight: list[bytes]) -> None:
+    """Carry what the server says from this address, and the answers to it."""
+    while flight:
+        out = [sent for data in flight for sent in association.receive(data, source, 0.0)]
+        assert all(target == source for _, target in out)
+        flight = [reply for data, _ in out for reply in server.receive(data)]
+
+
+@pytest.mark.parametrize("address", [HOME, AWAY])
+def test_who_begins_may_be_answered_from_another_address(address):
     association, server = Association(keying(True), HOME, 0.0), Handshake(keying(False), 0.0)
     ((hello, target),) = association.begin()
     assert target == HOME
-    intruder = Handshake(keying(False, bytes(32)), 0.0)
-    for data in intruder.receive(hello):
-        assert association.receive(data, STRANGER, 0.0) == []
-    flight = [(data, HOME) for data in server.receive(hello)]
-    while flight:
-        out = [sent for data, source in flight for sent in association.receive(data, source, 0.0)]
-        assert all(address == HOME for _, address in out)
-        flight = [(reply, HOME) for data, _ in out for reply in server.receive(data)]
+    assert association.receive(b"\x16\xfe\xfd" + bytes(30), STRANGER, 0.0) == []
+    answered(association, server, address, server.receive(hello))
+    assert association.keys.send == server.keys.receive
+
+
+def test_who_begins_does_so_again_when_a_stranger_has_spoilt_it():
+    association, intruder = Association(keying(True), HOME, 0.0), Handshake(keying(False), 0.0)
+    association.begin()
+    sent = []
+    for data in intruder.receive(Handshake(keying(True), 0.0).begin()[0]):
+        sent += association.receive(data, STRANGER, 0.0)
+    (hello,) = [data for data, target in sent if target == HOME]
+    server = Handshake(keying(False), 0.0)
+    answered(association, server, HOME, server.receive(hello))
     assert association.keys.send == server.keys.receive
