@@ -11,10 +11,11 @@ import pytest
 from sipsimple.configuration.settings import SIPSimpleSettings
 from sipsimple.core import SIPURI, Engine
 from sipsimple.msrp import MSRPData
+from sipsimple.notification import NotificationCenter
 from sipsimple.streams import AudioStream, ChatStream, ChatStreamError
 from sipsimple.streams.applications.chat import ChatIdentity, ChatMessage, CPIMHeader, CPIMMessage, CPIMNamespace
 from sipsimple.util import Route
-from tests.support.agent import eventually, running_agent
+from tests.support.agent import LIMIT, eventually, running_agent
 from tests.support.msrp_agent import msrp_settings
 
 LOOPBACK = "127.0.0.1"
@@ -117,12 +118,12 @@ async def test_a_thousand_messages_each_way_arrive_in_order(nothing_left):
     async with running_agent(msrp_settings()) as agent:
         caller, _, alice, bob = await chatting(agent)
         texts = [f"message {number}" for number in range(1000)]
-        ids = {stream: [stream.send_message(text) for text in texts] for stream in (alice, bob)}
-        last = {stream: ids[stream][-1] for stream in ids}
+        async with NotificationCenter().subscribe(DID_DELIVER) as reports:
+            ids = {stream: [stream.send_message(text) for text in texts] for stream in (alice, bob)}
+            for _ in range(2000):
+                await reports.next(LIMIT)
         for stream, other in ((alice, bob), (bob, alice)):
-            await agent.record.until(stream, DID_DELIVER, 1000)
             assert [data.message_id for data in of(agent, stream, DID_DELIVER)] == ids[stream]
-            assert of(agent, stream, DID_DELIVER)[-1].message_id == last[stream]
             assert [data.message.body for data in of(agent, other, GOT)] == texts
             assert of(agent, stream, DID_NOT_DELIVER) == []
         await end(agent, caller, alice, bob)

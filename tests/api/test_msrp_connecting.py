@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from sipsimple.account import BonjourAccount
 from sipsimple.configuration.datatypes import MSRPRelayAddress
-from sipsimple.core import SDPAttribute
+from sipsimple.core import SIPURI, SDPAttribute, ToHeader
 from sipsimple.lookup import DNSLookup, dnslookup
+from sipsimple.session import Session
 from sipsimple.streams import ChatStream
 from sipsimple.streams.msrp import connecting
 from tests.dns_server import DNSServer
@@ -163,6 +165,36 @@ async def test_a_relay_that_is_not_there_is_done_without(nothing_left, forgetful
             assert server.asked.total() == asked  # it is remembered
     silent.close()
     await silent.wait_closed()
+
+
+async def test_a_relay_of_another_transport_fails_the_stream(nothing_left):
+    async with running_agent(msrp_settings("tls")) as agent:
+        nat = agent.account.nat_traversal
+        nat.msrp_relay = MSRPRelayAddress("127.0.0.1", 1, "tcp")
+        nat.use_msrp_relay_for_outbound = True
+        stream = ChatStream(agent.account)
+        session = agent.call(stream)
+        failed = await agent.record.until(stream, "MediaStreamDidFail")
+        assert failed.reason == "MSRP relay transport conflicts with MSRP transport setting"
+        await agent.record.until(session, "DidFail")
+        await agent.record.until(stream, "MediaStreamDidEnd")
+
+
+async def test_the_account_without_a_server_has_a_transport_of_its_own_and_no_relay(nothing_left):
+    async with running_agent(msrp_settings("tls")) as agent:
+        account = BonjourAccount()
+        stream = ChatStream(account)
+        session = Session(account)
+        session.connect(ToHeader(SIPURI("127.0.0.1", account.contact.username)), [agent.route], [stream])
+        callee = await agent.incoming()
+        assert callee.account is account
+        (other,) = callee.proposed_streams
+        callee.accept([other])
+        await agent.record.until(session, "DidStart")
+        assert (stream.transport, other.transport) == ("tcp", "tcp")
+        session.end()
+        for one in (stream, other):
+            await agent.record.until(one, "MediaStreamDidEnd")
 
 
 # The end, in every state

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from sipsimple.core import Engine
-from sipsimple.msrp import MSRPData
-from sipsimple.streams.msrp import MSRPStreamBase
+from sipsimple.msrp import Event, MSRPData
+from sipsimple.streams import InvalidStreamError
+from sipsimple.streams.msrp import MSRPStreamBase, MSRPStreamError, base
 from sipsimple.util import Route
 from tests.support.agent import eventually, running_agent
 from tests.support.msrp_agent import msrp_settings
@@ -66,11 +68,13 @@ def place(request):
     return request.param
 
 
-async def connect(agent: Any, address: str = "127.0.0.1") -> tuple[Any, Any, NoteStream, NoteStream]:
-    stream = NoteStream(agent.account)
+async def connect(
+    agent: Any, address: str = "127.0.0.1", stream: NoteStream | None = None
+) -> tuple[Any, Any, NoteStream, NoteStream]:
+    stream = stream or NoteStream(agent.account)
     caller = agent.call(stream, routes=[Route(address, Engine().udp_port)])
     callee = await agent.incoming()
-    assert [type(entry) for entry in callee.proposed_streams] == [NoteStream]
+    assert [type(entry) for entry in callee.proposed_streams] == [type(stream)]
     (other,) = callee.proposed_streams
     callee.accept(callee.proposed_streams)
     await agent.record.until(caller, "DidStart")
@@ -109,6 +113,125 @@ async def test_chunks_reports_and_own_notifications_reach_the_subclass(nothing_l
                 "MediaStreamWillEnd",
                 "MediaStreamDidEnd",
             ]
+
+
+class EventStream(NoteStream):
+    """Wants the events themselves."""
+
+    type = "event"
+    media_type = "x-event"
+    use_msrp_session = False
+
+    def _handle_event(self, event: Event) -> None:
+        self.others.append(type(event).__name__)
+
+
+async def test_without_the_session_the_events_come_as_they_are(nothing_left):
+    async with running_agent(msrp_settings()) as agent:
+        stream = EventStream(agent.account)
+        caller, _, stream, other = await connect(agent, stream=stream)
+        message = stream.msrp_session.send(b"hello", "text/plain", success_report=True)
+        await eventually(lambda: "MessageDelivered" in stream.others, "the report")
+        assert message.outcome == 200
+        caller.end()
+        for one in (stream, other):
+            await agent.record.until(one, "MediaStreamDidEnd")
+        assert other.others == ["Bound", "DataReceived", "Disconnected"]
+        assert stream.others[-1] == "Disconnected"
+        assert (stream.chunks, other.chunks, stream.delivered) == ([], [], [])
+
+
+@pytest.mark.spec(182)
+async def test_a_subclass_refuses_chunks_as_it_likes(nothing_left):
+    async with running_agent(msrp_settings()) as agent:
+        caller, _, stream, other = await connect(agent, stream=StrictStream(agent.account))
+        stream.msrp_session.send(b"hello", "text/plain")
+        stream.msrp_session.send(b"please", "text/plain", headers={"X-Word": "please"}, success_report=True)
+        await eventually(lambda: stream.delivered, "the report")
+        assert [code for code, _ in stream.failed] == [413]
+        assert [chunk.data for chunk in other.chunks] == [b"please"]
+        caller.end()
+        for one in (stream, other):
+            await agent.record.until(one, "MediaStreamDidEnd")
+
+
+class StrictStream(NoteStream):
+    """Wants to be asked nicely."""
+
+    type = "strict"
+    media_type = "x-strict"
+
+    def _screen(self, chunk: MSRPData) -> int:
+        return 200 if "X-Word" in chunk.headers else 413
+
+
+class PickyStream(NoteStream):
+    """Fails where it is told to."""
+
+    type = "picky"
+    media_type = "x-picky"
+    problem: Exception | None = None
+    place = ""
+
+    async def _prepare(self) -> None:
+        if self.place == "prepare":
+            raise self.problem
+
+    def _negotiated(self, local_media: Any, remote_media: Any) -> None:
+        if self.place == "negotiated":
+            raise self.problem
+
+
+@pytest.mark.parametrize(
+    ("place", "problem", "context"),
+    [
+        ("prepare", OSError("no space"), "initialize"),
+        ("prepare", MSRPStreamError("no way"), "initialize"),
+        ("negotiated", InvalidStreamError("no use"), "sdp_negotiation"),
+    ],
+)
+async def test_a_subclass_fails_with_its_reason(nothing_left, place, problem, context):
+    async with running_agent(msrp_settings()) as agent:
+        stream = PickyStream(agent.account)
+        stream.place, stream.problem = place, problem
+        session = agent.call(stream)
+        if context != "initialize":
+            callee = await agent.incoming()
+            callee.accept(callee.proposed_streams)
+        failed = await agent.record.until(stream, "MediaStreamDidFail")
+        assert (failed.context, failed.reason, failed.failure.value) == (context, str(problem), problem)
+        await agent.record.until(stream, "MediaStreamDidEnd")
+        await eventually(lambda: session.state == "terminated", "the end of the session")
+
+
+async def test_a_mistake_of_a_subclass_fails_the_stream_and_is_told_the_loop(nothing_left):
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+    async with running_agent(msrp_settings()) as agent:
+        stream = PickyStream(agent.account)
+        stream.place, stream.problem = "prepare", ZeroDivisionError("a mistake")
+        session = agent.call(stream)
+        assert (await agent.record.until(stream, "MediaStreamDidFail")).context == "initialize"
+        await agent.record.until(session, "DidFail")
+    assert told == [stream.problem]
+
+
+async def test_the_farewell_of_a_subclass_is_bounded(nothing_left, monkeypatch):
+    monkeypatch.setattr(base, "FINISH_TIMEOUT", 0.05)
+
+    async with running_agent(msrp_settings()) as agent:
+        caller, _, stream, other = await connect(agent)
+        said = []
+
+        async def farewell() -> None:
+            said.append(stream.msrp is not None)
+            await asyncio.Event().wait()
+
+        stream._finish = farewell
+        caller.end()
+        for one in (stream, other):
+            await agent.record.until(one, "MediaStreamDidEnd")
+        assert said == [True]
 
 
 def test_the_base_itself_is_no_stream():

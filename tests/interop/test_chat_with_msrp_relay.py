@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 
 from sipsimple.configuration.datatypes import MSRPRelayAddress
+from sipsimple.lookup import DNSLookup, dnslookup
 from sipsimple.streams import ChatStream
+from sipsimple.streams.msrp import connecting
+from tests.dns_server import DNSServer
 from tests.interop.msrp_relay import MSRPRelay
 from tests.support.agent import running_agent
+from tests.support.certificates import Authority
 from tests.support.msrp_agent import msrp_settings
 from tests.unit.msrp.conftest import make_certificate
 
@@ -22,11 +26,11 @@ pytestmark = pytest.mark.interop
 
 
 @asynccontextmanager
-async def behind_a_relay(directory: Path, *, transport: str = "tls", password: str | None = None) -> AsyncIterator[Any]:
+async def behind_a_relay(directory: Path, *, password: str | None = None) -> AsyncIterator[Any]:
     """An agent whose account uses the relay in both directions, and the relay."""
     certificate = directory / "relay.pem"
     certificate.write_bytes(make_certificate())
-    settings = msrp_settings(transport)
+    settings = msrp_settings("tls")
     settings["SIPSimpleSettings"]["tls"] = {"ca_list": str(certificate)}
     async with running_agent(settings) as agent, MSRPRelay(directory / "relay", certificate) as relay:
         agent.account.password = password or relay.password
@@ -63,6 +67,39 @@ async def test_both_parties_behind_the_relay_chat(nothing_left, tmp_path):
             assert "MediaStreamDidFail" not in agent.record.names(stream)
 
 
+async def test_a_relay_is_found_by_the_dns_of_the_domain(nothing_left, tmp_path, monkeypatch):
+    monkeypatch.setattr(dnslookup._Shared, "memory", None)
+    connecting._NoRelay.forget()
+    # Its clients ask for the domain, others for the host of its URI.
+    certificate = Path(Authority(tmp_path).issue("example.org", "127.0.0.1", self_signed=True))
+    settings = msrp_settings("tls", nat_traversal={})
+    settings["SIPSimpleSettings"]["tls"] = {"ca_list": str(certificate)}
+    async with running_agent(settings) as agent, MSRPRelay(tmp_path / "relay", certificate) as relay:
+        agent.account.password = relay.password
+        zone = {
+            ("_msrps._tcp.example.org", "SRV"): [f"0 0 {relay.port} relay.example.org."],
+            ("relay.example.org", "A"): ["127.0.0.1"],
+        }
+        async with DNSServer(zone) as server:
+            monkeypatch.setattr(DNSLookup, "resolver_factory", staticmethod(server.resolver))
+            alice = ChatStream(agent.account)
+            caller = agent.call(alice)
+            callee = await agent.incoming()
+            (bob,) = callee.proposed_streams
+            callee.accept([bob])
+            await agent.record.until(caller, "DidStart")
+            # Only who answers uses a relay by default.
+            assert [uri.port for uri in alice.remote_description.path] == [relay.port, 2855]
+            assert [uri.port for uri in bob.remote_description.path] == [2855]
+            alice.send_message("through your relay")
+            # The report goes astray: this relay knows the way to its own clients only, and Alice is none.
+            assert (await agent.record.until(bob, "ChatStreamGotMessage")).message.body == "through your relay"
+            caller.end()
+            for stream in (alice, bob):
+                await agent.record.until(stream, "MediaStreamDidEnd")
+    monkeypatch.setattr(dnslookup._Shared, "memory", None)
+
+
 async def test_the_relay_that_stops_ends_the_chat(nothing_left, tmp_path):
     async with behind_a_relay(tmp_path) as (agent, relay):
         alice = ChatStream(agent.account)
@@ -82,19 +119,12 @@ async def test_the_relay_that_stops_ends_the_chat(nothing_left, tmp_path):
             await agent.record.until(session, "DidEnd")
 
 
-@pytest.mark.parametrize(
-    ("settings", "reason"),
-    [
-        ({"password": "wrong"}, "401"),
-        ({"transport": "tcp"}, "MSRP relay transport conflicts with MSRP transport setting"),
-    ],
-)
-async def test_a_relay_that_cannot_be_used_fails_the_stream(nothing_left, tmp_path, settings, reason):
-    async with behind_a_relay(tmp_path, **settings) as (agent, _):
+async def test_a_relay_that_does_not_believe_us_fails_the_stream(nothing_left, tmp_path):
+    async with behind_a_relay(tmp_path, password="wrong") as (agent, _):
         stream = ChatStream(agent.account)
         session = agent.call(stream)
         failed = await agent.record.until(stream, "MediaStreamDidFail")
         assert failed.context == "initialize"
-        assert reason in failed.reason
+        assert failed.failure.value.code == 401
         await agent.record.until(session, "DidFail")
         await agent.record.until(stream, "MediaStreamDidEnd")
