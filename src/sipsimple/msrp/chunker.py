@@ -8,6 +8,7 @@ A chunk of more than a segment is handed out as it comes in: memory does not gro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -78,13 +79,13 @@ class Chunker:
         if line_end < 0:
             self._check_beginning(buffer[at : at + MAX_HEAD_SIZE])
             return None
-        transaction_id = _transaction_id(buffer[at:line_end])
-        end = _END + transaction_id
+        start = _start_line(buffer[at:line_end])
+        end = _END + start[1].encode()
         # The end line first: it is near when there is no body, and then the search for a body must not go beyond it.
         end_at = buffer.find(end, line_end, at + MAX_HEAD_SIZE)
         blank_at = buffer.find(b"\r\n\r\n", line_end, end_at + 2 if end_at >= 0 else at + MAX_HEAD_SIZE)
         if blank_at >= 0:
-            self._head = parse_head(buffer[at:blank_at])
+            self._head = parse_head(buffer[at:blank_at], start)
             self._end = end
             self._delivered = 0
             self._at = blank_at + 4
@@ -93,16 +94,15 @@ class Chunker:
         if end_at >= 0:
             tail = buffer[end_at + len(end) : end_at + len(end) + 3]
             if len(tail) == 3:
-                return self._bare_chunk(buffer[at:end_at], tail, end_at + len(end) + 3)
+                return self._bare_chunk(parse_head(buffer[at:end_at], start), tail, end_at + len(end) + 3)
         elif len(buffer) - at > MAX_HEAD_SIZE:
             raise MalformedChunk(f"headers of more than {MAX_HEAD_SIZE} bytes")
         return None
 
-    def _bare_chunk(self, block: bytes, tail: bytes, done: int) -> MSRPData:
+    def _bare_chunk(self, chunk: MSRPData, tail: bytes, done: int) -> MSRPData:
         """A chunk without a body."""
         if not _is_tail(tail):
             raise MalformedChunk("an end line without a continuation flag")
-        chunk = parse_head(block)
         chunk.continuation = chr(tail[0])
         self._at = self._searched = done
         return chunk
@@ -148,11 +148,11 @@ class Chunker:
             raise MalformedChunk(f"a start line of more than {MAX_HEAD_SIZE} bytes")
 
 
-def _transaction_id(line: bytes) -> bytes:
+def _start_line(line: bytes) -> re.Match[str]:
     start = START_LINE.fullmatch(line.decode(errors="replace"))
     if start is None:
         raise MalformedChunk(f"{line[:80]!r} is no start line")
-    return start[1].encode()
+    return start
 
 
 def _is_tail(tail: bytes) -> bool:

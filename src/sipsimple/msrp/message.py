@@ -203,12 +203,7 @@ class MSRPData:
         lines += [f"{name}: {value}" for name, value in self.headers.items() if name != "Content-Type"]
         if (content_type := self.content_type) is not None:
             lines.append(f"Content-Type: {content_type}")  # RFC 4975 9: the last one
-        # The first look is cheap, and says no to a few harmless characters as well.
-        if not "".join(lines).isprintable():
-            for line in lines:
-                if _CONTROL.search(line):
-                    raise ValueError(f"a line break or control character in {line!r}")
-        return "\r\n".join(lines) + "\r\n"
+        return join_lines(lines)
 
     def encode(self) -> bytes:
         """The wire form of a whole chunk; raises ValueError when a header holds control characters."""
@@ -229,6 +224,16 @@ class MSRPData:
             raise MalformedChunk(f"{name}: {error}") from error
 
 
+def join_lines(lines: list[str]) -> str:
+    """The lines, each with its end; raises ValueError when one holds control characters."""
+    # The first look is cheap, and says no to a few harmless characters as well.
+    if not "".join(lines).isprintable():
+        for line in lines:
+            if _CONTROL.search(line):
+                raise ValueError(f"a line break or control character in {line!r}")
+    return "\r\n".join(lines) + "\r\n"
+
+
 @lru_cache(maxsize=256)  # short messages have few lengths
 def _parse_byte_range(text: str) -> tuple[int, int | None, int | None]:
     match = _BYTE_RANGE.fullmatch(text.strip())
@@ -245,14 +250,17 @@ def _parse_byte_range(text: str) -> tuple[int, int | None, int | None]:
     return start, end, total
 
 
-def parse_head(block: bytes) -> MSRPData:
-    """Read the start line and the headers, without the line end of the last one; raises MalformedChunk."""
+def parse_head(block: bytes, start: re.Match[str] | None = None) -> MSRPData:
+    """Read the start line and the headers, without the line end of the last one; raises MalformedChunk.
+
+    `start` is what START_LINE has matched, if the start line was read already.
+    """
     try:
         text = block.decode()
     except UnicodeDecodeError as error:
         raise MalformedChunk("headers that are not UTF-8") from error
     lines = text.split("\r\n")
-    start = START_LINE.fullmatch(lines[0])
+    start = start or START_LINE.fullmatch(lines[0])
     if start is None:
         raise MalformedChunk(f"{lines[0][:80]!r} is no start line")
     if len(lines) > MAX_HEADER_LINES:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sipsimple.msrp.message import MSRPData
+from sipsimple.msrp.message import MSRPData, join_lines
 from sipsimple.msrp.ranges import Coverage
 
 if TYPE_CHECKING:
@@ -188,8 +188,8 @@ class OutgoingMessage:
         self.open_transactions: set[str] = set()
         self.delivered_ranges = Coverage()
         # All but the start line and the Byte-Range is the same in each chunk.
-        leading = {name: value for name, value in self.headers.items() if name != "Content-Type"}
-        self.prefix = MSRPData("", method="SEND", headers=leading).head().partition("\r\n")[2].encode()
+        lines = [f"{name}: {value}" for name, value in self.headers.items() if name != "Content-Type"]
+        self.prefix = join_lines(lines).encode()
 
     @property
     def size(self) -> int | None:

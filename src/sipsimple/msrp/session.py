@@ -391,6 +391,8 @@ class SessionMachine:
 
 def media_type_matches(content_type: str, accepted: Collection[str]) -> bool:
     """Whether a Content-Type is among the accepted types: `*`, `type/*` or exact, in any case (RFC 4975 8.6)."""
+    if content_type in accepted or "*" in accepted:
+        return True  # as nearly always
     media_type = content_type.partition(";")[0].strip().lower()
     main = media_type.partition("/")[0]
     return any(entry.lower() in {"*", "*/*", media_type, f"{main}/*"} for entry in accepted)
