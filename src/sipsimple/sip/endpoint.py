@@ -66,6 +66,8 @@ class Endpoint:
         self.now: Callable[[], float] = self._loop.time
         """The clock of the endpoint and its transactions: monotonic seconds."""
         self._timers = TimerQueue(self._set_timer)
+        self.schedule: Callable[[Sleeper], None] = self._timers.arm
+        """Wake a machine when its `next_wake()` says; to be called again when that has changed."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._trace = TraceHook()
@@ -206,11 +208,6 @@ class Endpoint:
     def cancel_alarm(self, alarm: Alarm) -> None:
         """Disarm what `call_at` has armed."""
         self._timers.cancel(alarm)
-
-    def schedule(self, sleeper: Sleeper) -> None:
-        """Wake a machine when its `next_wake()` says; to be called again when that has changed."""
-        if not self.closed:
-            self._timers.arm(sleeper)
 
     # What the wires want of their owner.
 

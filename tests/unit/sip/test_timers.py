@@ -102,15 +102,31 @@ def test_a_machine_is_woken_at_each_of_its_times():
     assert machine.alarm is None
 
 
-def test_a_wake_up_that_moved_later_costs_one_look_and_no_second_entry():
+def test_a_wake_up_that_moved_later_wakes_nobody_at_its_old_time():
+    queue, machine = TimerQueue(), Sleepyhead(1.0)
+    queue.arm(machine)
+    machine.times = [2.0]
+    queue.arm(machine)
+    assert (len(queue), queue.next_wake()) == (1, 2.0)
+    run_all(queue)
+    assert machine.woken == [2.0]
+
+
+def test_a_wake_up_that_did_not_move_stays_where_it_is():
     queue, machine = TimerQueue(), Sleepyhead(1.0)
     queue.arm(machine)
     first = machine.alarm
-    machine.times = [2.0]
     queue.arm(machine)
     assert machine.alarm is first
-    run_all(queue)
-    assert machine.woken == [1.0, 2.0]
+
+
+def test_whoever_wakes_the_queue_hears_of_earlier_times_alone():
+    told = []
+    queue = TimerQueue(lambda: told.append(queue.next_wake()))
+    queue.call_at(2.0, int)
+    queue.call_at(3.0, int)
+    queue.call_at(1.0, int)
+    assert told == [2.0, 1.0]
 
 
 def test_a_wake_up_that_moved_earlier_is_kept():
