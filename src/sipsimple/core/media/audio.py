@@ -11,6 +11,7 @@ from sipsimple.core.media.client import TOO_MANY, translate
 from sipsimple.core.media.mixer import AudioMixer
 from sipsimple.core.media.ports import AudibleSlot
 from sipsimple.core.media.rtp import RTPTransport
+from sipsimple.core.media.snapshot import Snapshot
 from sipsimple.core.notices import post
 from sipsimple.media import commands
 from sipsimple.media.dtmf import DIGIT_SECONDS, DIGITS, MAX_QUEUED_DIGITS
@@ -46,7 +47,7 @@ class AudioTransport(AudibleSlot):
         self._agreement: formats.Agreement | None = None
         self._direction: str | None = None
         self._config: StreamConfig | None = None
-        self._last_statistics: dict[str, Any] | None = None
+        self._statistics = Snapshot(self._ask_statistics, self._await_statistics)
         self._final_statistics: Future[Any] | None = None
         self._digits_until = 0.0
         self._local_media = self._describe(codecs, remote_sdp, sdp_index)
@@ -191,6 +192,7 @@ class AudioTransport(AudibleSlot):
         self._client.ignore(self._id)
         # Hardly anybody asks for the last statistics, and whoever does may do so at any time later.
         self._final_statistics = self._client.request(commands.StopStream(self._id, patient=True))
+        self._statistics.ask_instead(self._ask_final_statistics)
         self._forget()
         if self._transport.state != "INVALID":
             self._transport.set_INIT()
@@ -215,26 +217,25 @@ class AudioTransport(AudibleSlot):
 
     @property
     def statistics(self) -> dict[str, Any] | None:
-        """What was sent and received, None before the start; blocks for a tick of the engine.
+        """What was sent and received, None before the start; those of the whole stream after its end.
 
-        Keys are `rtt` (microseconds), `rx` and `tx`; after the end the last values stay.
+        Keys are `rtt` (microseconds), `rx` and `tx`. Who looks more often than every 2 seconds does not wait, and sees
+        the values of the time when it looked before; else this blocks for a tick of the engine, up to 20 ms.
         """
-        if not self._is_started:
-            return None
-        try:
-            self._last_statistics = self._client.result(self._ask_statistics(), STATISTICS_TIMEOUT)
-        except SIPCoreError:
-            # The engine is gone or does not know the stream any more: the last values stay.
-            return self._last_statistics
-        return self._last_statistics
+        return self._statistics.value() if self._is_started else None
 
     def _ask_statistics(self) -> Future[Any]:
-        if self._final_statistics is not None:
-            if not self._final_statistics.done():
-                # Any other reply brings those along that can wait.
-                self._client.request(commands.EngineStatistics())
-            return self._final_statistics
         return self._client.request(commands.StreamStatistics(self._id))
+
+    def _ask_final_statistics(self) -> Future[Any]:
+        assert self._final_statistics is not None
+        if not self._final_statistics.done():
+            # Any other reply brings those along that can wait.
+            self._client.request(commands.EngineStatistics())
+        return self._final_statistics
+
+    def _await_statistics(self, future: Future[Any]) -> Any:
+        return self._client.result(future, STATISTICS_TIMEOUT)
 
     def _agree(self, local_sdp: Any, remote_sdp: Any, index: int) -> formats.Agreement:
         if local_sdp.media[index].port == 0 or remote_sdp.media[index].port == 0:

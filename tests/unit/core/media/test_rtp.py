@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from types import SimpleNamespace
 
 import pytest
 
+from sipsimple.core.media import snapshot
 from sipsimple.core.media.audio import AudioTransport
 from sipsimple.core.media.client import MediaClient
 from sipsimple.core.media.rtp import RTPTransport, default_address
@@ -215,6 +217,25 @@ def test_a_stopped_stream_keeps_its_statistics(host, mixer):
     assert (stream.slot, stream.is_active, transport.state) == (None, False, "INIT")
     assert stream.statistics == host.statistics
     assert AudioTransport(mixer, transport).statistics is None
+
+
+def test_statistics_that_are_asked_for_again_and_again_are_not_waited_for(host, mixer, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(snapshot, "time", SimpleNamespace(monotonic=lambda: now))
+    _, stream = call(mixer)
+    first = host.statistics
+    assert stream.statistics is first, "the first reading waits"
+    second = host.statistics = {"rtt": {}, "rx": {"packets": 51}, "tx": {"packets": 52}}
+    host.hold = {commands.StreamStatistics}
+    now += 1.0
+    assert stream.statistics is stream.statistics is first
+    assert len(host.held) == 1, "one question at a time"
+    host.release()
+    assert stream.statistics is second
+    host.hold = set()
+    now += snapshot.SNAPSHOT_AGE + 0.1
+    third = host.statistics = {"rtt": {}, "rx": {"packets": 91}, "tx": {"packets": 92}}
+    assert stream.statistics is third, "what nobody has asked for in a while is too old"
 
 
 def test_statistics_of_an_engine_that_is_gone_are_the_last_ones(host, mixer):
