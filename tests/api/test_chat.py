@@ -393,6 +393,39 @@ async def test_a_chat_is_added_and_removed_while_the_session_runs(nothing_left):
         await end(agent, caller, alice, bob)
 
 
+async def test_what_cannot_be_written_is_refused_at_once(nothing_left):
+    async with running_agent(msrp_settings()) as agent:
+        early = ChatStream(agent.account)
+        caller, _, alice, bob = await chatting(agent)
+        for stream in (early, alice):
+            for content_type in ("text/plain\r\nX: y", "text", "", "text/plain\0"):
+                with pytest.raises(ChatStreamError):
+                    stream.send_message("x", content_type)
+        for arguments in (
+            {"content": "\ud800"},
+            {"content": "x", "additional_headers": [CPIMHeader("a b", None, "x")]},
+            {"content": "x", "required": ["a\nb"]},
+        ):
+            with pytest.raises(ChatStreamError):
+                alice.send_message(**arguments)
+        alice.send_message("x", recipients=[ChatIdentity("sip:alice@127.0.0.1;transport=tcp")])
+        await agent.record.until(alice, DID_DELIVER)
+        assert len(of(agent, bob, GOT)) == 1
+        await end(agent, caller, alice, bob)
+
+
+async def test_what_turns_out_impossible_at_the_start_is_not_delivered(nothing_left):
+    async with running_agent(msrp_settings()) as agent:
+        alice = ChatStream(agent.account)
+        ids = [alice.send_message("psst", recipients=[ChatIdentity(SIPURI("example.com", "carol"))])]
+        ids.append(alice.send_message("\ud800"))
+        good = alice.send_message("good")
+        caller, _, alice, bob = await chatting(agent, stream=alice)
+        assert (await agent.record.until(alice, DID_DELIVER)).message_id == good
+        assert [data.message_id for data in of(agent, alice, DID_NOT_DELIVER)] == ids
+        await end(agent, caller, alice, bob)
+
+
 async def test_a_stream_of_one_direction(nothing_left):
     async with running_agent(msrp_settings()) as agent:
         session = agent.call(ChatStream(agent.account, "sendonly"))

@@ -9,6 +9,7 @@ it is asked in the caller's thread; the work follows in the loop.
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,7 @@ from sipsimple.streams.applications.chat import (
     ChatIdentity,
     ChatMessage,
     CPIMHeader,
+    CPIMIdentity,
     CPIMMessage,
     CPIMParserError,
     decode_body,
@@ -45,6 +47,7 @@ no other message overtakes it."""
 _BAD_REQUEST: Final = 400
 _TIMEOUT: Final = 408
 _UNSUPPORTED: Final = 415
+_CONTENT_TYPE: Final = re.compile(r"[A-Za-z0-9!#$&^_.+\-]+/[A-Za-z0-9!#$&^_.+\-]+(?: *;[^\x00-\x1f\x7f]*)?")
 _PAIRS: Final = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly"}
 
 
@@ -164,6 +167,8 @@ class ChatStream(ChatroomStream):
         return self._post_letter(letter)
 
     def _post_letter(self, letter: _Letter) -> str:
+        if _CONTENT_TYPE.fullmatch(letter.content_type) is None:
+            raise ChatStreamError(f"{letter.content_type[:80]!r} is no type of content")
         if self.direction == "recvonly":
             raise ChatStreamError("this stream only receives")
         if self._is_ending or self.state in ("FAILED", "ENDED"):
@@ -234,15 +239,19 @@ class ChatStream(ChatroomStream):
         is_private = any(not self._is_remote(recipient) for recipient in recipients)
         if is_private and not self.private_messages_allowed:
             raise ChatStreamError("the remote does not pass on private messages, so there are no other recipients")
-        if self.cpim_enabled:
-            letter.wire = self._envelope(letter)
-        elif letter.has_envelope:
+        if letter.has_envelope and not self.cpim_enabled:
             raise ChatStreamError("the remote does not take CPIM, so the message has to go without more headers")
-        else:
-            letter.wire = letter.data
-        limit = self.remote_description.max_size if self.remote_description is not None else None
-        if limit is not None and len(letter.wire) > limit:
-            raise ChatStreamError(f"the remote takes messages of up to {limit} bytes, this one has {len(letter.wire)}")
+        try:
+            letter.wire = self._envelope(letter) if self.cpim_enabled else letter.data
+        except ValueError as error:
+            raise ChatStreamError(f"the message cannot be written: {error}") from error
+        remote = self.remote_description
+        if remote is None:
+            return
+        if remote.direction in ("sendonly", "inactive"):
+            raise ChatStreamError("the remote does not want messages")
+        if remote.max_size is not None and len(letter.wire) > remote.max_size:
+            raise ChatStreamError(f"{len(letter.wire)} bytes are more than the {remote.max_size} that the remote takes")
 
     def _envelope(self, letter: _Letter) -> bytes:
         everybody = [self.remote_identity] if self.remote_identity is not None else []
@@ -257,10 +266,7 @@ class ChatStream(ChatroomStream):
             required=letter.required,
             additional_headers=letter.additional_headers,
         )
-        try:
-            return message.encode()
-        except ValueError as error:
-            raise ChatStreamError(f"the message cannot be written: {error}") from error
+        return message.encode()
 
     def _is_taken(self, content_type: str) -> bool:
         """Whether the remote takes this type; who does not say what it takes is believed to take everything."""
@@ -273,10 +279,7 @@ class ChatStream(ChatroomStream):
 
     def _is_remote(self, recipient: ChatIdentity) -> bool:
         remote = self.remote_identity
-        if remote is None:
-            return False
-        wanted, known = recipient.uri, remote.uri
-        return (wanted.user, wanted.host.lower()) == (known.user, known.host.lower())
+        return remote is not None and _party(recipient) == _party(remote)
 
     # What becomes of messages
 
@@ -386,6 +389,15 @@ class ChatStream(ChatroomStream):
             sender=message.sender,
         )
         return 200
+
+
+def _party(identity: ChatIdentity) -> tuple[str | None, str]:
+    """User and host: who somebody is, however the way there is written."""
+    try:
+        uri = CPIMIdentity.parse(str(identity.uri)).uri
+    except ValueError:
+        return None, str(identity.uri)
+    return uri.user, uri.host.lower()
 
 
 def _listed(values: Iterable[Any] | None) -> list[Any] | None:
