@@ -80,6 +80,34 @@ def test_without_links_in_the_file_system(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "data.bin").read_bytes() == b"precious"
 
 
+def test_a_file_system_that_moves_nothing_keeps_the_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    incoming = IncomingFile.open(tmp_path, selector_of(DATA))
+    incoming.write([(0, DATA)])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", refuse)
+        patch.setattr(os, "replace", refuse)
+        with pytest.raises(FileUnwritable, match="cannot store the file: Input/output error"):
+            incoming.finish()
+    assert os.listdir(tmp_path) == [PARTS]
+    again = IncomingFile.open(tmp_path, selector_of(DATA))
+    assert again.offset == len(DATA) - 1
+    again.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock on Windows")
+def test_without_locks_in_the_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def flock(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(incoming_file.fcntl, "flock", flock)
+    incoming = IncomingFile.open(tmp_path, selector_of(DATA))
+    incoming.write([(0, DATA)])
+    assert Path(incoming.finish()).read_bytes() == DATA
+
+
 def test_the_name_of_a_stranger_stays_in_the_directory(tmp_path: Path):
     directory = tmp_path / "inside"
     incoming = IncomingFile.open(directory, selector_of(b"x", "../../outside/.profile"))

@@ -265,6 +265,8 @@ def _is_ours(descriptor: int, path: str) -> bool:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        except OSError:
+            pass  # no locks in this file system: two transfers of one file at a time fail by their hash
         status = os.fstat(descriptor)
         if not os.path.samestat(status, os.stat(path, follow_symlinks=False)):
             return False  # it was moved into place between our opening and our locking it
@@ -286,7 +288,11 @@ def _move_if_absent(source: str, target: str) -> bool:
             os.close(os.open(target, _RESERVE, 0o666))
         except FileExistsError:
             return False
-        os.replace(source, target)
+        try:
+            os.replace(source, target)
+        except OSError:
+            os.unlink(target)
+            raise
         return True
     os.unlink(source)
     return True
@@ -294,8 +300,8 @@ def _move_if_absent(source: str, target: str) -> bool:
 
 def _remove_stale_parts(parts: str) -> None:
     limit = time.time() - PART_LIFETIME
-    with suppress(OSError):
-        for entry in os.scandir(parts):
+    with suppress(OSError), os.scandir(parts) as entries:
+        for entry in entries:
             if entry.name.endswith(".part") and entry.stat(follow_symlinks=False).st_mtime < limit:
                 os.unlink(entry.path)
 
