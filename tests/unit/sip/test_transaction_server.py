@@ -106,7 +106,7 @@ def test_the_ack_ends_the_repetition_and_more_of_them_are_absorbed_for_t4():
     call.repeat(at=1.5)
     call.wire.run_until(5.5)
     assert call.wire.released == []
-    call.wire.run_until(5.7)
+    call.wire.run_until(6.1)
     assert call.wire.released == [call.transaction]
     assert call.wire.take() == [(0, 486), (0.3, 486), (0.5, 486)]
     assert call.user.told == ["ACK"]

@@ -203,6 +203,8 @@ class IncomingLeg:
     def close(self) -> None:
         """The invitation is over: nothing is repeated any more."""
         self._invitation = None
+        # The transaction lingers, and must not keep us and the dialog that long.
+        self._transaction.user = self._router
         self._stop_progress()
         if self._acceptance is not None:
             self._acceptance.stop()

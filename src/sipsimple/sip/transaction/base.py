@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from math import inf
+from math import ceil, inf
 from typing import Any, ClassVar, Final, Protocol
 
 from sipsimple.sip.errors import SIPCoreInvalidStateError
@@ -222,7 +222,11 @@ class Transaction:
         if self.reliable:
             self.state = State.TERMINATED
         else:
-            self._end_at = now + seconds
+            self._end_at = self._late(now + seconds)
+
+    def _late(self, when: float) -> float:
+        """The next multiple of T1: what only waits to be forgotten ends together, and wakes the process seldom."""
+        return ceil(when / self.timing.t1) * self.timing.t1
 
     def _next_interval(self, now: float, interval: float) -> None:
         """Set the retransmission timer again, counted from when it was due; from now when that has passed too."""

@@ -148,7 +148,7 @@ class InviteServer(ServerTransaction, rules=INVITE_RULES):
 
     def _accept(self, now: float, response: Response) -> None:
         self._resend_at = inf
-        self._end_at = now + self.timing.timeout
+        self._end_at = self._late(now + self.timing.timeout)
         self._send(response)
 
     def _send_success(self, now: float, response: Response) -> None:
