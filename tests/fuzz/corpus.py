@@ -34,6 +34,17 @@ CHALLENGE: Final = (
 URI: Final = b"sips:alice%40x:pass@[2001:db8::5]:5061;transport=tls;lr?Subject=a%20b&Priority=urgent"
 ADDRESS: Final = b'"Bob \\"the\\" Builder" <sip:bob@example.com:5080;transport=udp>;tag=1;expires=60'
 VIA: Final = b"SIP/2.0/TLS 192.0.2.4:5061;branch=z9hG4bKabc;received=192.0.2.9;rport=1234;ttl=1;maddr=224.2.0.1"
+CPIM: Final = (
+    b'From: "A \\"B\\"" <im:piglet@100akerwood.com>\r\nTo: Donkey <sip:eeyore@example.com>\r\ncc: <sip:c@d>\r\n'
+    b"DateTime: 2000-12-13T13:40:00-08:00\r\nSubject: the \\u0041 weather\r\nSubject:;lang=fr beau temps\r\n"
+    b"NS: MyFeatures <mid:MessageFeatures@id.foo.com>\r\nRequire: MyFeatures.Vital\r\nMyFeatures.Vital: yes\r\n\r\n"
+    b"Content-Type: text/plain;\r\n charset=latin1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nHi =E4\r\n"
+)
+COMPOSING: Final = (
+    b'<?xml version="1.0" encoding="UTF-8"?><!DOCTYPE x><isComposing xmlns="urn:ietf:params:xml:ns:im-iscomposing">'
+    b"<state>active</state><lastactive>2003-01-27T10:43:00Z</lastactive><contenttype>text</contenttype>"
+    b"<refresh>90</refresh></isComposing>"
+)
 
 SEEDS: Final[dict[str, list[bytes]]] = {
     "message": [INVITE, RESPONSE],
@@ -42,4 +53,6 @@ SEEDS: Final[dict[str, list[bytes]]] = {
     "uri": [URI, b"sip:a"],
     "header": [ADDRESS, VIA, b"sip:a@b;tag=1"],
     "challenge": [CHALLENGE, b"Basic realm=x, Digest realm=y"],
+    "cpim": [CPIM],
+    "composing": [COMPOSING, COMPOSING.replace(b"<!DOCTYPE x>", b"").replace(b"lastactive", b"x")],
 }

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from sipsimple.payloads.iscomposing import IsComposing
+from sipsimple.payloads.xmldoc import MalformedDocument
 from sipsimple.sip.digest import parse_answers, parse_challenges
 from sipsimple.sip.errors import MalformedMessage, SIPCoreError
 from sipsimple.sip.framing import StreamParser
@@ -18,6 +20,7 @@ from sipsimple.sip.notice import notification_headers
 from sipsimple.sip.sdp import FrozenSDPSession, MalformedSDP
 from sipsimple.sip.uri import MAX_URI_LENGTH, FrozenSIPURI
 from sipsimple.sip.validation import validate
+from sipsimple.streams.applications.chat import CPIMMessage, CPIMParserError
 
 PROPERTIES: Final = (
     "via",
@@ -118,6 +121,27 @@ def challenge(data: bytes) -> None:
             parse([text])
 
 
+def cpim(data: bytes) -> None:
+    """A message in an envelope, which says the same after a round trip if it can be written, or none."""
+    try:
+        found = CPIMMessage.parse(data)
+    except CPIMParserError:
+        return
+    with suppress(ValueError):
+        again = CPIMMessage.parse(found.encode())
+        assert (again.body, again.sender, again.subject) == (found.body, found.sender, found.subject)
+
+
+def composing(data: bytes) -> None:
+    """A composing indication, which says the same after a round trip, or none."""
+    try:
+        found = IsComposing.parse(data)
+    except MalformedDocument:
+        return
+    if found.last_active is None:
+        assert IsComposing.parse(found.encode()) == found
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "message": message,
     "stream": stream,
@@ -125,4 +149,6 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "uri": uri,
     "header": header,
     "challenge": challenge,
+    "cpim": cpim,
+    "composing": composing,
 }
