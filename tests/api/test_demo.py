@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sipsimple.cli.demo.desktop import desktop, png
+from sipsimple.cli.demo.together import REPLY
 from sipsimple.cli.demo.verdict import MIN_CORRELATION, compare_files
 from tests.api.test_cli import SPEECH
 from tests.support.programs import Program
@@ -43,6 +45,9 @@ async def test_the_recording_is_what_was_played(tmp_path, home, nothing_left):
         "INVITE (digest)",
         "180 Ringing",
         "audio, RTP, PCMU",
+        "message, MSRP over TLS",
+        "file, MSRP over TLS",
+        "desktop, RFB in MSRP over TLS",
         "BYE",
         "PASSED",
     ):
@@ -55,6 +60,10 @@ async def test_the_recording_is_what_was_played(tmp_path, home, nothing_left):
         "Record-Route",
     ):
         assert text in page
+    assert (output / "received" / SPEECH.name).read_bytes() == SPEECH.read_bytes()
+    assert (output / "desktop.png").read_bytes() == png(desktop())
+    assert "the same hash at both ends" in page
+    assert REPLY in page
     assert os.listdir(home["HOME"]) == []
 
 

@@ -19,6 +19,8 @@ from zope.interface import implementer
 from sipsimple.account import AccountManager
 from sipsimple.application import SIPApplication
 from sipsimple.audio import WavePlayer, WaveRecorder
+from sipsimple.cli.demo.desktop import NotRFB
+from sipsimple.cli.demo.together import Companion, greet, look_at_desktop, send_file
 from sipsimple.cli.output import CommandError
 from sipsimple.cli.status import Summary
 from sipsimple.cli.target import find_routes, proxy_uri
@@ -27,7 +29,7 @@ from sipsimple.configuration.backend.memory import MemoryBackend
 from sipsimple.core import SIPURI, Engine, SIPCoreError, ToHeader, ToneGenerator
 from sipsimple.notification import IObserver, Notification, NotificationCenter
 from sipsimple.session import Session, SessionError
-from sipsimple.streams import AudioStream
+from sipsimple.streams import AudioStream, ChatStream, StreamError
 
 LEAD_IN: Final = 0.4
 """Seconds of silence at the beginning of a call: a jitter buffer looks at the first three before it corrects its delay,
@@ -37,7 +39,10 @@ LAST_WORDS: Final = 0.5
 DISTURBANCE: Final = (1000, 0, 700)
 """A tone of 1000 Hz, mixed into the audio for 700 ms, that must fail the verdict."""
 
-_REPORTED: Final = ("SIPApplication", "SIPAccount", "SIPSession", "MediaStream", "AudioStream", "WavePlayer")
+_REPORTED: Final = (
+    "SIPApplication", "SIPAccount", "SIPSession", "MediaStream", "AudioStream", "ChatStream", "FileTransferStreamDid",
+    "WavePlayer",
+)  # fmt: skip
 
 
 def report(event: str, **values: Any) -> None:
@@ -51,7 +56,7 @@ class Reporter:
     """Reports the notifications that an application would look at."""
 
     def handle_notification(self, notification: Notification) -> None:
-        if notification.name.startswith(_REPORTED):
+        if notification.name.startswith(_REPORTED) and notification.name != "FileTransferStreamDidDeliverChunk":
             data = vars(notification.data)
             values = {name: describe(value) for name, value in data.items() if name != "timestamp"}
             report("notification", name=notification.name, data=values)
@@ -85,7 +90,8 @@ def configuration(who: dict[str, Any]) -> MemoryBackend:
                 "local_ip": "127.0.0.1",
                 "user_agent": f"sipsimple demo {who['name']}",
                 "audio": {"input_device": None, "output_device": None, "alert_device": None},
-                "sip": {"transport_list": ["udp"]},
+                # With all its streams the description of a session is too large for a datagram.
+                "sip": {"transport_list": ["tcp"]},
                 "rtp": {"audio_codec_list": [who["codec"]]},
             },
             "Accounts": {
@@ -115,30 +121,36 @@ class Agent:
     async def obey(self, order: dict[str, Any]) -> None:
         """Carry out one order to its end."""
         if order["do"] == "call":
-            await self.call(order["target"], order["play"], disturbed=order["disturbed"])
+            await self.call(order["target"], order["play"], order["screenshot"], disturbed=order["disturbed"])
         else:
-            await self.be_called(order["record"])
+            await self.be_called(order["record"], order["directory"])
 
-    async def call(self, target: str, file: str, *, disturbed: bool) -> None:
-        """Call somebody, play the file, hang up."""
-        stream = AudioStream(self.account)
+    async def call(self, target: str, file: str, screenshot: str, *, disturbed: bool) -> None:
+        """Call somebody: say hello, play the file, send it, look at the desktop, hang up."""
+        audio, chat = AudioStream(self.account), ChatStream(self.account)
         session = Session(self.account)
         NotificationCenter().add_observer(self, sender=session)
         routes = await find_routes(proxy_uri(self.account.sip.outbound_proxy))
-        await session.connect(ToHeader(SIPURI.parse(target)), routes, [stream])
+        await session.connect(ToHeader(SIPURI.parse(target)), routes, [audio, chat])
         self._began = time.monotonic()
         await asyncio.sleep(LEAD_IN)
-        self.player = WavePlayer(stream.mixer, file)
-        stream.bridge.add(self.player)
-        async with NotificationCenter().subscribe("WavePlayerDidEnd", self.player) as ends:
-            await self.player.start()
-            report("playing", codec=stream.codec)
-            if disturbed:
-                await self._disturb(stream)
-            await ends.next()
+        await greet(chat, report)
+        await self._play(audio, file, disturbed=disturbed)
         await asyncio.sleep(LAST_WORDS)
+        await send_file(session, file, report)
+        await look_at_desktop(session, screenshot, report)
         await session.end()
         report("done")
+
+    async def _play(self, audio: AudioStream, file: str, *, disturbed: bool) -> None:
+        self.player = WavePlayer(audio.mixer, file)
+        audio.bridge.add(self.player)
+        async with NotificationCenter().subscribe("WavePlayerDidEnd", self.player) as ends:
+            await self.player.start()
+            report("playing", codec=audio.codec)
+            if disturbed:
+                await self._disturb(audio)
+            await ends.next()
 
     async def _disturb(self, stream: AudioStream) -> None:
         await asyncio.sleep(2)
@@ -151,8 +163,8 @@ class Agent:
                 await ends.next()
         tone.stop()
 
-    async def be_called(self, file: str) -> None:
-        """Wait for a call, ring, take it, and record what the caller plays until the caller hangs up."""
+    async def be_called(self, file: str, directory: str) -> None:
+        """Wait for a call, ring, take it with all that comes, and record what the caller plays until the end."""
         center = NotificationCenter()
         report("waiting")
         announcement = await center.wait("SIPSessionNewIncoming")
@@ -160,6 +172,7 @@ class Agent:
         center.add_observer(self, sender=session)
         session.send_ring_indication()
         await asyncio.sleep(RING_TIME)
+        companion = Companion(session, directory, report)
         async with center.subscribe(("SIPSessionDidEnd", "SIPSessionDidFail"), session) as ends:
             await session.accept(announcement.data.streams)
             self._began = time.monotonic()
@@ -168,6 +181,7 @@ class Agent:
             await self.recorder.start_soon()
             stream.mixer.connect_slots(stream.producer_slot, self.recorder.consumer_slot)
             await ends.next()
+        companion.stop()
         await self.recorder.stop()
         report("done")
 
@@ -175,8 +189,9 @@ class Agent:
         if notification.name == "SIPSessionWillEnd":
             # The last moment at which the stream still knows its statistics.
             for stream in getattr(notification.sender, "streams", None) or ():
-                seconds = time.monotonic() - self._began
-                report("statistics", **Summary(stream.codec, stream.statistics, seconds).json())
+                if stream.type == "audio":
+                    seconds = time.monotonic() - self._began
+                    report("statistics", **Summary(stream.codec, stream.statistics, seconds).json())
 
 
 async def until_last_order(work: Coroutine[Any, Any, None], orders: Orders) -> None:
@@ -190,8 +205,8 @@ async def until_last_order(work: Coroutine[Any, Any, None], orders: Orders) -> N
         await task
     except asyncio.CancelledError:
         return
-    except (SIPCoreError, SessionError, CommandError) as error:
-        report("failed", error=str(error))
+    except (SIPCoreError, SessionError, CommandError, StreamError, NotRFB, TimeoutError) as error:
+        report("failed", error=str(error) or type(error).__name__)
     await last
 
 

@@ -1,7 +1,7 @@
 """A call as a ladder diagram: who sent what to whom, and when.
 
 The ladder is filled from the trace of the server in the middle, which every message passes. A party is known by the
-address that its first REGISTER came from. Messages of anybody else are left out.
+address that its first REGISTER came from, and by the contact in it. Messages of anybody else are left out.
 """
 
 from __future__ import annotations
@@ -78,6 +78,10 @@ class Ladder:
         if user not in self.parties or user == SERVER:
             return None
         self._names[address] = user
+        if isinstance(message, Request) and message.contacts and message.contacts[0].uri is not None:
+            # Over TCP the server calls the party at another port than the one that the party calls from.
+            contact = message.contacts[0].uri
+            self._names[contact.host, contact.port or 5060] = user
         return user
 
 

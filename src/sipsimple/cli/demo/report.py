@@ -19,6 +19,7 @@ import numpy as np
 from sipsimple import __version__
 from sipsimple.cli.demo.ladder import MEDIA, SERVER, Ladder
 from sipsimple.cli.demo.pictures import ladder_svg, safe, wave_svg
+from sipsimple.cli.demo.together import Together
 from sipsimple.cli.demo.verdict import MIN_CORRELATION, STRETCH_SECONDS, Verdict, align, read_wave
 from sipsimple.cli.output import clean_lines
 
@@ -47,6 +48,7 @@ class Report:
     statistics: dict[str, dict[str, Any]]
     agents: tuple[str, str]
     codec: str
+    together: Together = field(default_factory=Together)
     earlier: list[Verdict] = field(default_factory=list)
     """What was found in calls before this one, which were not good enough."""
 
@@ -65,12 +67,11 @@ def contents(report: Report, verdict: Verdict, source: Path, recording: Path) ->
     return {
         "state": "passed" if verdict.passed else "failed",
         "badge": "passed" if verdict.passed else "failed",
-        "headline": f"{callee} heard what {caller} played"
-        if verdict.passed
-        else f"{callee} did not hear what {caller} played",
+        "headline": _headline(verdict, caller, callee),
         "explanation": _explanation(verdict) + _earlier(report),
         "tiles": _tiles(report, verdict),
         "waves": _waves(verdict, source, recording, caller, callee),
+        "together": _together(report.together),
         "ladder": ladder_svg(report.ladder, report.began),
         "messages": _messages(report),
         "timeline": _timeline(report),
@@ -81,6 +82,14 @@ def contents(report: Report, verdict: Verdict, source: Path, recording: Path) ->
         "caller": caller,
         "callee": callee,
     }
+
+
+def _headline(verdict: Verdict, caller: str, callee: str) -> str:
+    if verdict.passed:
+        return f"{callee} heard what {caller} played"
+    if set(verdict.faults) == set(verdict.faults_besides):
+        return f"{callee} heard {caller}, but something else went wrong"
+    return f"{callee} did not hear what {caller} played"
 
 
 def _explanation(verdict: Verdict) -> str:
@@ -140,6 +149,25 @@ def _sound(path: Path) -> str:
         return ""
     data = base64.b64encode(path.read_bytes()).decode("ascii")
     return f'<audio controls preload="none" src="data:audio/wav;base64,{data}"></audio>'
+
+
+def _together(together: Together) -> str:
+    """The messages, the file and the picture of the desktop."""
+    said = "".join(
+        f'<p class="said {"left" if index % 2 == 0 else "right"}"><span>{safe(who)}</span>{safe(text)}</p>'
+        for index, (who, text) in enumerate(together.said)
+    )
+    same = together.sent_hash == together.received_hash and together.sent_hash
+    mark = '<b class="good">the same hash at both ends</b>' if same else '<b class="bad">another hash arrived</b>'
+    file = (
+        f"<p>{safe(together.file_name)}, {together.file_size:,} bytes: {mark}</p>"
+        f'<p class="hash">SHA-256 {safe(together.received_hash or "-")}</p>'
+    )
+    picture = ""
+    if together.screenshot:
+        data = base64.b64encode(together.screenshot).decode("ascii")
+        picture = f'<img class="desktop" alt="the shared desktop" src="data:image/png;base64,{data}">'
+    return f'<div class="chat">{said}</div><div class="file">{file}</div>{picture}'
 
 
 def _messages(report: Report) -> str:

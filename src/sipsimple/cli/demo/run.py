@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -34,6 +35,7 @@ from sipsimple.cli.demo.ladder import (
 )
 from sipsimple.cli.demo.registrar import Registrar
 from sipsimple.cli.demo.report import Event, Report, write_report
+from sipsimple.cli.demo.together import Together
 from sipsimple.cli.demo.verdict import AudioUnusable, Verdict, compare_files
 from sipsimple.cli.output import FAILED, INTERRUPTED, CommandError, clean, console, print_error, print_warning
 from sipsimple.cli.running import Interrupted, interruptible
@@ -85,7 +87,7 @@ class Agent:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
 
-    async def listen(self, on_playing: Any) -> None:
+    async def listen(self, on_media: Any) -> None:
         """Take what the agent reports, until it ends."""
         assert self.process.stdout is not None
         async for line in self.process.stdout:
@@ -98,8 +100,8 @@ class Agent:
                     self.events.append(Event(message["at"], self.name, message["name"], message["data"]))
                 case "statistics":
                     self.statistics = message
-                case "playing":
-                    on_playing(message)
+                case _:
+                    on_media(self.name, message)
             await self._tell(message)
         await self._tell({"event": "gone"})
 
@@ -156,7 +158,6 @@ async def demo(options: DemoOptions) -> int:
         source = (options.play or shipped).absolute()
         output = options.output.absolute()
         recording, page = output / "recording.wav", output / "report.html"
-        recording.unlink(missing_ok=True)
         async with interruptible() as interrupt:
             try:
                 report, verdict = await interrupt.race(_perform_until_heard(options, source, recording))
@@ -176,6 +177,7 @@ async def _perform_until_heard(options: DemoOptions, source: Path, recording: Pa
             verdict = compare_files(source, recording)
         except AudioUnusable as error:
             raise CommandError(str(error)) from error
+        verdict.faults_besides.extend(report.together.faults)
         if verdict.passed or options.disturb or len(earlier) + 1 == MAX_ATTEMPTS:
             return report, verdict
         print_warning(f"{verdict}. Is this machine busy? Calling once more.")
@@ -185,6 +187,8 @@ async def _perform_until_heard(options: DemoOptions, source: Path, recording: Pa
 def _conclude(verdict: Verdict, recording: Path, page: Path) -> int:
     console().print()
     console().print(Text.assemble(("recording  ", "dim"), str(recording)))
+    for name in ("desktop.png", "received"):
+        console().print(Text.assemble((f"{name.partition('.')[0]:<11}", "dim"), str(page.with_name(name))))
     console().print(Text.assemble(("report     ", "dim"), str(page)))
     if verdict.passed:
         console().print(Text.assemble(("verdict    ", "dim"), (f"PASSED: {verdict}", "bold green")))
@@ -198,34 +202,42 @@ async def _perform(options: DemoOptions, source: Path, recording: Path) -> Repor
     began = time.time()
     passwords = {name: secrets.token_urlsafe(12) for name in (CALLER, CALLEE)}
     registrar = Registrar(DOMAIN, passwords)
-    ladder = Ladder((CALLER, SERVER, CALLEE), time.time)
+    ladder, together = Ladder((CALLER, SERVER, CALLEE), time.time), Together()
+    screenshot, received = _empty(recording)
     registrar.endpoint.on_trace = ladder.trace
     try:
-        port = await registrar.start()
+        port = await registrar.start(transports=("tcp",))
         LivePicture(ladder, began)
-        playing: list[dict[str, Any]] = []
 
-        def on_playing(message: dict[str, Any]) -> None:
-            playing.append(message)
-            ladder.add(Arrow(message["at"], CALLER, CALLEE, f"audio, RTP, {clean(message['codec'])}", MEDIA))
+        def on_media(who: str, message: dict[str, Any]) -> None:
+            together.take(who, message)
+            arrow = media_arrow(who, message)
+            if arrow is not None:
+                ladder.add(arrow)
 
-        async with _agent(CALLER, on_playing) as alice, _agent(CALLEE, on_playing) as bob:
+        async with _agent(CALLER, on_media) as alice, _agent(CALLEE, on_media) as bob:
             for agent in (alice, bob):
                 agent.order(
                     name=agent.name,
                     account=f"{agent.name}@{DOMAIN}",
                     password=passwords[agent.name],
                     display_name=agent.name.capitalize(),
-                    proxy=f"127.0.0.1:{port}",
+                    proxy=f"127.0.0.1:{port};transport=tcp",
                     codec=CODEC,
                 )
             for agent in (bob, alice):
                 await agent.reported("here", START_TIMEOUT)
                 agent.order(do="start")
                 await agent.reported("notification", STEP_TIMEOUT, "SIPAccountRegistrationDidSucceed")
-            bob.order(do="be called", record=str(recording))
+            bob.order(do="be called", record=str(recording), directory=str(received))
             await bob.reported("waiting", STEP_TIMEOUT)
-            alice.order(do="call", target=f"sip:{CALLEE}@{DOMAIN}", play=str(source), disturbed=options.disturb)
+            alice.order(
+                do="call",
+                target=f"sip:{CALLEE}@{DOMAIN}",
+                play=str(source),
+                screenshot=str(screenshot),
+                disturbed=options.disturb,
+            )
             await alice.reported("done", CALL_TIMEOUT)
             await bob.reported("done", STEP_TIMEOUT)
             for agent in (alice, bob):
@@ -237,11 +249,36 @@ async def _perform(options: DemoOptions, source: Path, recording: Path) -> Repor
         await registrar.stop()
     events = sorted((*alice.events, *bob.events), key=lambda event: event.at)
     statistics = {agent.name: agent.statistics or {} for agent in (alice, bob)}
-    return Report(began, time.time() - began, ladder, events, statistics, (CALLER, CALLEE), CODEC)
+    return Report(began, time.time() - began, ladder, events, statistics, (CALLER, CALLEE), CODEC, together)
+
+
+def _empty(recording: Path) -> tuple[Path, Path]:
+    """Remove what an earlier run left; returns the places of the screenshot and of received files."""
+    screenshot, received = recording.with_name("desktop.png"), recording.with_name("received")
+    recording.unlink(missing_ok=True)
+    screenshot.unlink(missing_ok=True)
+    shutil.rmtree(received, ignore_errors=True)
+    received.mkdir()
+    return screenshot, received
+
+
+def media_arrow(who: str, message: dict[str, Any]) -> Arrow | None:
+    """The arrow of what passed between the two without the server, if it is any."""
+    other = CALLEE if who == CALLER else CALLER
+    match message["event"]:
+        case "playing":
+            return Arrow(message["at"], who, other, f"audio, RTP, {clean(message['codec'])}", MEDIA)
+        case "heard":
+            return Arrow(message["at"], other, who, "message, MSRP over TLS", MEDIA)
+        case "file sent":
+            return Arrow(message["at"], who, other, "file, MSRP over TLS", MEDIA)
+        case "desktop seen":
+            return Arrow(message["at"], other, who, "desktop, RFB in MSRP over TLS", MEDIA)
+    return None
 
 
 @asynccontextmanager
-async def _agent(name: str, on_playing: Any) -> AsyncIterator[Agent]:
+async def _agent(name: str, on_media: Any) -> AsyncIterator[Agent]:
     """A process of the running interpreter; it is gone at the end, whatever happens."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -253,7 +290,7 @@ async def _agent(name: str, on_playing: Any) -> AsyncIterator[Agent]:
         start_new_session=True,
     )
     agent = Agent(name, process)
-    listening = asyncio.create_task(agent.listen(on_playing))
+    listening = asyncio.create_task(agent.listen(on_media))
     try:
         yield agent
     finally:

@@ -8,7 +8,7 @@ silent has to match by itself too, at the same delay.
 from __future__ import annotations
 
 import wave
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import gcd
 from pathlib import Path
 from typing import Final
@@ -49,6 +49,8 @@ class Verdict:
     gain_db: float
     source_seconds: float
     recording_seconds: float
+    faults_besides: list[str] = field(default_factory=list)
+    """What else went wrong, that has nothing to do with the audio."""
 
     @property
     def faults(self) -> list[str]:
@@ -63,7 +65,7 @@ class Verdict:
                 f"the audio at {self.worst_at:.2f} s does not match: "
                 f"correlation {self.worst_stretch:.4f}, less than {MIN_STRETCH_CORRELATION}"
             )
-        return faults
+        return faults + self.faults_besides
 
     @property
     def passed(self) -> bool:
@@ -72,7 +74,7 @@ class Verdict:
     def __str__(self) -> str:
         if self.passed:
             return f"the recording matches the source: correlation {self.correlation:.4f}"
-        return "the recording does not match the source: " + "; ".join(self.faults)
+        return "; ".join(self.faults)
 
 
 def read_wave(path: Path) -> tuple[Samples, int]:
