@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import socket
+import threading
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from sipsimple.streams import (
 )
 from sipsimple.streams.msrp.dataqueue import QUEUE_SIZE
 from sipsimple.util import Route
-from tests.support.agent import Agent, eventually, running_agent
+from tests.support.agent import LIMIT, Agent, eventually, running_agent
 from tests.support.msrp_agent import msrp_settings
 
 PLACES = [("tcp", "127.0.0.1"), ("tls", "127.0.0.1"), ("tcp", "::1"), ("tls", "::1")]
@@ -226,6 +227,32 @@ async def test_other_content_is_refused_and_hurts_nobody(agent: Agent):
     assert stream.refused == (status.UNSUPPORTED_MEDIA_TYPE,)
     stream.handler.send(b"still there")
     await got(agent, other.handler, b"still there")
+
+
+async def test_data_that_is_broken_off_fails_the_stream(agent: Agent):
+    stream = DesktopSharingStream(agent.account, InternalVNCViewerHandler())
+    caller, callee = await propose(agent, stream)
+    (other,) = callee.proposed_streams
+    await accept(agent, caller, callee)
+    go_on = threading.Event()
+
+    class Slow:
+        blocks = (bytes(100_000), bytes(100_000))
+
+        def read(self, size: int) -> bytes:
+            block, *self.blocks = self.blocks
+            if not self.blocks:
+                go_on.wait(LIMIT)
+            return block
+
+    message = stream.msrp_session.send(Slow(), RFB, size=200_000, failure_report="no")
+    await eventually(lambda: not other.incoming_queue.empty() or message.sent, "the first part")
+    stream.msrp_session.abort(message)
+    told = await agent.record.until(other, "MediaStreamDidFail")
+    go_on.set()
+    assert told.context == "reading"
+    assert "broken off" in told.reason
+    await agent.record.until(caller, "DidEnd")
 
 
 async def test_an_answer_of_the_wrong_role_fails_the_stream(agent: Agent):

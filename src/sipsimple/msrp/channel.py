@@ -269,7 +269,7 @@ class MSRPSession:
         events = self.machine.events
         while events:
             event = events.popleft()
-            if isinstance(event, Bound | BindFailed) and not self._bound.done():
+            if not self._bound.done() and isinstance(event, Bound | BindFailed):
                 if isinstance(event, Bound):
                     self._bound.set_result(None)
                 else:

@@ -50,6 +50,7 @@ class DesktopSharingStream(MSRPStreamBase):
     accept_wrapped_types = None
     use_msrp_session = True
     follows_setup = False
+    offered_by_default = False  # nobody but the application knows the handler
 
     def __init__(self, account: Any, handler: Any) -> None:
         """Raises TypeError when the handler is neither a viewer nor a server."""
