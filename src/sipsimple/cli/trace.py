@@ -11,7 +11,6 @@ from zope.interface import implementer
 
 from sipsimple.cli.output import WRONG_USE, CommandError, clean, clean_lines, error_console
 from sipsimple.notification import IObserver, Notification, NotificationCenter
-from sipsimple.sip.sdp.crypto import hide_keys
 
 KINDS: Final = ("sip", "notifications")
 SIP_TRACE: Final = "SIPEngineSIPTrace"
@@ -54,6 +53,8 @@ def sip_text(data: Any) -> str:
     if not data.received:
         local, remote = remote, local
     head = f"{_clock(data.timestamp)} {local} {arrow} {remote} {clean(data.transport)}"
+    from sipsimple.sip.sdp.crypto import hide_keys
+
     # What is printed is pasted into reports; the keys of a call are nobody's business.
     return f"{head}\n{clean_lines(hide_keys(data.data))}\n"
 

@@ -6,16 +6,13 @@ tells no keys, and so is allowed on any way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sipsimple.core import RTPTransport, SDPNegotiationError
-from sipsimple.core.media.keying import NOT_CONFIDENTIAL, objection
-from sipsimple.sip.sdp.fingerprint import fingerprint_of
+from sipsimple.core.media.keying import NOT_CONFIDENTIAL, objection, tells_fingerprint
 
 
-@dataclass(frozen=True, slots=True)
-class EncryptionPolicy:
+class EncryptionPolicy(NamedTuple):
     """What an account wants while descriptions go a certain way."""
 
     ways: frozenset[str]
@@ -44,7 +41,7 @@ class EncryptionPolicy:
         """Ports for an offer of ours, or for the answer to one; raises SDPNegotiationError when we must not offer."""
         method = self.method
         if offer is not None:
-            if "dtls" in self.ways and fingerprint_of(*offer) is not None:
+            if "dtls" in self.ways and tells_fingerprint(*offer):
                 method = "dtls"
         elif self.forced and method not in self.ways:
             raise SDPNegotiationError(NOT_CONFIDENTIAL)

@@ -6,22 +6,28 @@ insists on it `RTP/SAVP` or `UDP/TLS/RTP/SAVP`.
 
 Our keys stay the same for the life of a transport, so that a later offer or answer changes nothing by itself; the keys
 of the remote are those of its latest description.
+
+What reads and writes the lines is loaded when there are any: most calls of most programs have none.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from sipsimple.media.keys import SUITES as SUITE_SIZES
 from sipsimple.media.keys import DTLSKeying, Security, SRTPKeys
 from sipsimple.sip.errors import SDPNegotiationError
 from sipsimple.sip.sdp import FrozenSDPAttribute
-from sipsimple.sip.sdp.crypto import KEY_SIZES, Crypto, common_crypto, usable_cryptos
-from sipsimple.sip.sdp.fingerprint import Fingerprint, fingerprint_of, setup_of
+
+if TYPE_CHECKING:
+    from sipsimple.sip.sdp.crypto import Crypto
+    from sipsimple.sip.sdp.fingerprint import Fingerprint
 
 OFFERED_SUITES: Final = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32")
-SUITES: Final = tuple(KEY_SIZES)
+SUITES: Final = tuple(SUITE_SIZES)
 KEYINGS: Final = ("sdes", "dtls")
 NOT_CONFIDENTIAL: Final = (
     "SRTP is demanded, and its keys must not go over signalling that is not encrypted: use TLS, or DTLS for the keys"
@@ -87,6 +93,8 @@ class Keying:
             _write(media, [])
 
     def _offered_cryptos(self) -> list[Crypto]:
+        from sipsimple.sip.sdp.crypto import Crypto
+
         # The suite in use comes first, so that it stays.
         used = [self._agreed.suite] if isinstance(self._agreed, SRTPKeys) else []
         suites = dict.fromkeys([*used, *self._suites])
@@ -103,7 +111,7 @@ class Keying:
             _write(media, [("fingerprint", str(_identity()[1])), ("setup", self._answered_setup(remote.setup))])
         elif remote.cryptos:
             chosen = remote.cryptos[0]
-            _write(media, [("crypto", str(Crypto(chosen.tag, chosen.suite, self._key(chosen.suite))))])
+            _write(media, [("crypto", str(replace(chosen, key=self._key(chosen.suite))))])
         else:
             _write(media, [])
 
@@ -123,22 +131,32 @@ class Keying:
         return agreed
 
     def _common(self, local: Any, remote: Any, index: int) -> Security | None:
-        ours, theirs = fingerprint_of(local, index), fingerprint_of(remote, index)
-        if ours is not None and theirs is not None:
-            active = _is_active(setup_of(local, index), setup_of(remote, index))
-            keying = DTLSKeying(active, theirs.algorithm.replace("-", ""), theirs.digest, _identity()[0])
-            before = self._agreed
-            # RFC 8842 3.1: an association goes on until a fingerprint changes. Who began does not matter any more, even
-            # if a description that only repeats what is known has it the other way round.
-            same = isinstance(before, DTLSKeying) and before.fingerprint == keying.fingerprint
-            return before if same else keying
-        pair = common_crypto(
-            local.media[index].attributes.getall("crypto"), remote.media[index].attributes.getall("crypto")
-        )
+        if tells_fingerprint(local, index) and tells_fingerprint(remote, index):
+            return self._common_association(local, remote, index)
+        ours, theirs = (sdp.media[index].attributes.getall("crypto") for sdp in (local, remote))
+        if not ours or not theirs:
+            return None
+        from sipsimple.sip.sdp.crypto import common_crypto
+
+        pair = common_crypto(ours, theirs)
         return None if pair is None else SRTPKeys(pair[0].suite, pair[0].key, pair[1].key)
 
+    def _common_association(self, local: Any, remote: Any, index: int) -> DTLSKeying | None:
+        from sipsimple.sip.sdp.fingerprint import fingerprint_of, setup_of
+
+        theirs = fingerprint_of(remote, index)
+        if theirs is None:
+            return None
+        before = self._agreed
+        # RFC 8842 3.1: an association goes on until a fingerprint changes. Who began does not matter any more, even if
+        # a description that only repeats what is known has it the other way round.
+        if isinstance(before, DTLSKeying) and before.fingerprint == theirs.digest:
+            return before
+        active = _is_active(setup_of(local, index), setup_of(remote, index))
+        return DTLSKeying(active, theirs.algorithm.replace("-", ""), theirs.digest, _identity()[0])
+
     def _key(self, suite: str) -> bytes:
-        return self._keys.setdefault(suite, os.urandom(KEY_SIZES[suite]))
+        return self._keys.setdefault(suite, os.urandom(sum(SUITE_SIZES[suite])))
 
 
 class _Remote:
@@ -147,11 +165,18 @@ class _Remote:
     def __init__(self, sdp: Any, index: int, accepts: frozenset[str]) -> None:
         media = sdp.media[index]
         self.transport: str = media.transport.upper()
-        self.setup = setup_of(sdp, index) or "active"
-        fingerprint = fingerprint_of(sdp, index)
-        self.dtls = "dtls" in accepts and fingerprint is not None and self.setup != "holdconn"
-        values = media.attributes.getall("crypto") if "sdes" in accepts else []
-        self.cryptos = usable_cryptos(values) if self.transport not in DTLS_TRANSPORTS else []
+        self.dtls = False
+        self.setup = "active"
+        self.cryptos: list[Crypto] = []
+        if "dtls" in accepts and tells_fingerprint(sdp, index):
+            from sipsimple.sip.sdp.fingerprint import fingerprint_of, setup_of
+
+            self.setup = setup_of(sdp, index) or self.setup
+            self.dtls = fingerprint_of(sdp, index) is not None and self.setup != "holdconn"
+        if "sdes" in accepts and "crypto" in media.attributes and self.transport not in DTLS_TRANSPORTS:
+            from sipsimple.sip.sdp.crypto import usable_cryptos
+
+            self.cryptos = usable_cryptos(media.attributes.getall("crypto"))
 
     def objection(self, forced: bool) -> str | None:
         """Why it cannot be accepted; None if it can."""
@@ -162,6 +187,11 @@ class _Remote:
         if self.transport != PLAIN:
             return f"audio over {self.transport} without keys that may be used"
         return "SRTP is demanded, and the offer has no keys that may be used" if forced else None
+
+
+def tells_fingerprint(sdp: Any, index: int) -> bool:
+    """Whether a description has a fingerprint for the media at `index`, whatever it may be worth."""
+    return "fingerprint" in sdp.media[index].attributes or "fingerprint" in sdp.attributes
 
 
 def objection(sdp: Any, index: int, accepts: frozenset[str], forced: bool) -> str | None:
@@ -189,6 +219,7 @@ def _identity() -> tuple[bytes, Fingerprint]:
     import ssl
 
     from sipsimple.core.certificate import self_signed_certificate
+    from sipsimple.sip.sdp.fingerprint import Fingerprint
 
     pem = self_signed_certificate()
     certificate = pem.decode("ascii").partition("-----BEGIN PRIVATE KEY-----")[0]
