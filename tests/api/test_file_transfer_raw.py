@@ -300,6 +300,15 @@ async def test_reports_that_come_after_the_bye_are_still_success(sent: Sent):
     assert await sent.stream.finished is None
 
 
+async def test_a_file_that_was_sent_whole_cannot_be_cancelled_any_more(sent: Sent):
+    assert await sent.whole() == DATA
+    sent.stream.cancel()
+    sent.msrp.report(sent.message_id, whole())
+    await sent.stream.finished
+    await sent.bye()
+    assert await sent.over() == FINISHED
+
+
 async def test_without_reports_a_bye_is_no_success(sent: Sent):
     assert await sent.whole() == DATA
     sent.msrp.report(sent.message_id, f"1-100/{len(DATA)}")

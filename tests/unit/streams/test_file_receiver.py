@@ -92,6 +92,18 @@ async def test_a_sender_that_wants_no_reports_gets_none(tmp_path: Path):
     assert sender.reports == []
 
 
+async def test_an_empty_part_is_not_reported(tmp_path: Path):
+    sender = Sender(tmp_path, selector_of(DATA))
+    await sender.receiver.prepare()
+    running = asyncio.ensure_future(sender.receiver.run())
+    sender.send(1, b"", len(DATA))
+    await asyncio.to_thread(lambda: None)
+    sender.send(1, DATA, len(DATA))
+    sender.send(len(DATA) + 1, b"", len(DATA), "$")
+    await running
+    assert sender.reports == [(200, f"1-{len(DATA)}/{len(DATA)}")]
+
+
 async def test_parts_in_any_order_are_put_together(tmp_path: Path):
     sender = Sender(tmp_path, selector_of(DATA))
     await sender.receiver.prepare()

@@ -194,8 +194,9 @@ class FileReceiver:
             self._report_range(last, start, end)
 
     def _report_range(self, chunk: MSRPData, start: int, end: int) -> None:
-        if chunk.success_report == "yes" and self._session is not None:
-            total = end if chunk.continuation == COMPLETE else chunk.byte_range.total
+        is_complete = chunk.continuation == COMPLETE
+        if chunk.success_report == "yes" and self._session is not None and (end >= start or is_complete):
+            total = end if is_complete else chunk.byte_range.total
             self._session.report(chunk, status.OK, ByteRange(start, end, total))
 
     def _refuse(self, error: FileTransferError) -> None:

@@ -30,6 +30,8 @@ from sipsimple.streams.msrp.outgoing_file import OutgoingFile
 __all__ = ["FileTransferStream"]
 
 CPIM: Final = "message/cpim"
+STORE_TIMEOUT: Final = 30.0
+"""Seconds that a stream which ends gives to a disk that is slow to take what has come."""
 
 
 class FileTransferStream(MSRPStreamBase):
@@ -137,16 +139,25 @@ class FileTransferStream(MSRPStreamBase):
         self.file_selector = file_selector
 
     def cancel(self) -> None:
-        """Give the transfer up, without ending the stream; the remote is told. What can be continued is kept."""
+        """Give the transfer up, without ending the stream; the remote is told. What can be continued is kept.
+
+        A file that was sent whole already may have arrived: then it is the remote that decides.
+        """
         run_in_loop(self._cancel)
 
     def _cancel(self) -> None:
         if self._over.is_set() or self.state != "STARTED":
             return
-        if self._message is not None and self.msrp_session is not None:
-            self.msrp_session.abort(self._message)
-        else:
+        if self.direction == "recvonly":
             self._refuse("cancelled")
+        else:
+            self._give_up_sending()
+
+    def _give_up_sending(self) -> None:
+        """Send no more; what has gone whole is left to the remote, which may have it already."""
+        message = self._message
+        if message is not None and not message.is_sent and self.msrp_session is not None:
+            self.msrp_session.abort(message)
 
     # The description
 
@@ -426,11 +437,9 @@ class FileTransferStream(MSRPStreamBase):
 
     async def _finish(self) -> None:
         """Have the last reports come or go, for it is they that decide; give up what cannot be completed."""
-        message = self._message
-        if message is not None and not message.is_sent and self.msrp_session is not None:
-            self.msrp_session.abort(message)
+        self._give_up_sending()
         self._stop_receiving("the session has ended before the end of the file")
-        if message is not None or self._storing is not None:
+        if self._message is not None or self._storing is not None:
             await self._over.wait()
 
     async def _close(self) -> None:
@@ -438,7 +447,7 @@ class FileTransferStream(MSRPStreamBase):
         if self._receiver is not None and self._storing is None:
             self._storing = self._endings.spawn(self._discard(self._receiver))
         if self._storing is not None:
-            await asyncio.wait([self._storing])
+            await asyncio.wait([self._storing], timeout=STORE_TIMEOUT)
         self._end_transfer(FileTransferError(self._failure))
 
     async def _discard(self, receiver: FileReceiver) -> None:
