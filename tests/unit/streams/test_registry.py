@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
+from sipsimple import streams
 from sipsimple.streams import AudioStream, MediaStreamRegistrar, MediaStreamRegistry
 
 
@@ -54,3 +58,24 @@ def test_the_metaclass_registers(registry):
 
     assert Mine in registry
     assert Abstract not in registry
+
+
+def test_streams_over_msrp_are_loaded_when_they_are_wanted():
+    program = """
+import sys
+from sipsimple.streams import MediaStreamRegistry
+names = lambda classes: [cls.__name__ for cls in classes]
+assert names(MediaStreamRegistry().classes_for("audio")) == ["AudioStream"]
+assert "sipsimple.msrp" not in sys.modules
+assert names(MediaStreamRegistry().classes_for("message"))[:3] == ["FileTransferStream", "AudioStream", "ChatStream"]
+assert names(MediaStreamRegistry()) == names(MediaStreamRegistry().classes_for("audio"))
+assert "lxml" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+
+
+def test_every_name_of_the_package_is_there():
+    for name in streams.__all__:
+        assert getattr(streams, name).__name__ == name
+    with pytest.raises(AttributeError):
+        streams.NoSuchStream  # noqa: B018

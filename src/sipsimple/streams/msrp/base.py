@@ -67,6 +67,7 @@ from sipsimple.streams.registry import MediaStreamRegistrar
 __all__ = ["FINISH_TIMEOUT", "MSRPStreamBase"]
 
 FINISH_TIMEOUT: Final = 5.0
+"""Seconds for what has still to be said when a stream ends: `_finish`, and what waits to be written."""
 CPIM: Final = "message/cpim"
 _HANDLER: Final = "_handle_"
 
@@ -122,6 +123,7 @@ class MSRPStreamBase(metaclass=MediaStreamRegistrar):
         self._early: list[Event] = []
         self._disconnected = asyncio.Event()
         self._is_ending = False
+        self._time_left = FINISH_TIMEOUT
 
     # Offers
 
@@ -260,7 +262,7 @@ class MSRPStreamBase(metaclass=MediaStreamRegistrar):
         self.shutting_down = True
 
     def end(self) -> None:
-        """Write what waits and close; idempotent. `MediaStreamDidEnd` follows, at most some 15 s later."""
+        """Write what waits and close; idempotent. `MediaStreamDidEnd` follows, within 10 s whatever the remote does."""
         if self._is_ending:
             return
         self._is_ending = True
@@ -279,15 +281,18 @@ class MSRPStreamBase(metaclass=MediaStreamRegistrar):
         self._endings.spawn(self._end(was_started))
 
     async def _end(self, was_started: bool) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + FINISH_TIMEOUT
         try:
             if was_started:
-                async with asyncio.timeout(FINISH_TIMEOUT):
+                async with asyncio.timeout_at(deadline):
                     await self._finish()
         except TimeoutError:
             pass  # the stream has had its time
         finally:
             self.state = "ENDED"
             try:
+                self._time_left = max(0.0, deadline - loop.time())
                 await self._close()
             finally:
                 self._abort()
@@ -299,7 +304,7 @@ class MSRPStreamBase(metaclass=MediaStreamRegistrar):
     async def _close(self) -> None:
         await self._tasks.close()
         if self.msrp_session is not None:
-            await self.msrp_session.close()
+            await self.msrp_session.close(self._time_left)
             # What became of the last messages is told before the end.
             await self._disconnected.wait()
         if self._way is not None:
