@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sipsimple.account import BonjourAccount
 from sipsimple.configuration.datatypes import MSRPRelayAddress
 from sipsimple.core import SIPURI, SDPAttribute, ToHeader
 from sipsimple.lookup import DNSLookup, dnslookup
+from sipsimple.notification import UnknownSender
 from sipsimple.session import Session
 from sipsimple.streams import ChatStream
 from sipsimple.streams.msrp import connecting
@@ -161,6 +163,8 @@ async def test_a_relay_that_is_not_there_is_done_without(nothing_left, forgetful
             logged = [n for n in agent.record.all if n.name == "MSRPLibraryLog"]
             assert any("the stream does without" in n.data.message for n in logged)
             assert {n.data.level for n in logged} <= {logging.INFO, logging.WARNING}
+            assert {n.sender for n in logged} == {UnknownSender}
+            assert all(isinstance(n.data.timestamp, datetime) for n in logged)
             await chat(agent)
             assert server.asked.total() == asked  # it is remembered
     silent.close()
