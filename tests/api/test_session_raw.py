@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sipsimple.configuration.settings import SIPSimpleSettings
+from sipsimple.core import FrozenSDPSession
 from sipsimple.util import Route
 from tests.support.agent import Agent, eventually
 from tests.support.raw_peer import RawPeer, description
@@ -283,3 +284,33 @@ async def test_audio_for_an_address_that_cannot_be_reached_is_refused(agent: Age
         peer.request("INVITE", elsewhere)
         await peer.response(488)
         assert callee.state == "connected"
+
+
+def held_at_nowhere(version: int, connection: str) -> str:
+    """Audio of the raw peer, whose `c=` line says where it wants to receive."""
+    offer = description("audio").replace("TCP/X *", "RTP/AVP 0").replace("o=- 1 1", f"o=- 1 {version}")
+    return offer.replace("c=IN IP4 127.0.0.1", f"c=IN {connection}")
+
+
+@pytest.mark.parametrize("nowhere", ["IP4 0.0.0.0", "IP6 ::"])
+async def test_6_21_hold_as_it_was_before_directions_is_understood(agent: Agent, nowhere: str):
+    with RawPeer() as peer:
+        peer.request("INVITE", held_at_nowhere(1, "IP4 127.0.0.1"))
+        callee = await agent.incoming()
+        callee.accept(callee.proposed_streams)
+        await peer.response(200)
+        peer.request("ACK", cseq=peer.cseq)
+        await agent.record.until(callee, "DidStart")
+        (stream,) = callee.streams
+        for version, connection, answered, held in (
+            (2, nowhere, "recvonly", True),
+            (3, "IP4 127.0.0.1", "sendrecv", False),
+        ):
+            peer.request("INVITE", held_at_nowhere(version, connection))
+            answer = FrozenSDPSession.parse((await peer.response(200)).body)
+            assert answer.media[0].direction == answered
+            peer.request("ACK", cseq=peer.cseq)
+            told = await agent.record.until(callee, "DidChangeHoldState", version - 1)
+            assert (told.originator, told.on_hold) == ("remote", held)
+            assert stream.on_hold_by_remote == held
+        assert stream.state == "ESTABLISHED"

@@ -252,10 +252,13 @@ class AudioTransport(AudibleSlot):
     def _new_config(
         self, agreement: formats.Agreement, no_media_timeout: float, media_check_interval: float
     ) -> StreamConfig:
+        place = (agreement.remote_address, agreement.remote_rtp_port, agreement.remote_rtcp_port)
+        if agreement.remote_address in formats.NOWHERE:
+            place = self._place_on_hold(*place)
         return StreamConfig(
-            remote_address=agreement.remote_address,
-            remote_rtp_port=agreement.remote_rtp_port,
-            remote_rtcp_port=agreement.remote_rtcp_port,
+            remote_address=place[0],
+            remote_rtp_port=place[1],
+            remote_rtcp_port=place[2],
             codec=agreement.codec.name,
             payload_type=agreement.payload_type,
             receive_type=agreement.receive_type,
@@ -271,6 +274,13 @@ class AudioTransport(AudibleSlot):
             media_check_interval=media_check_interval,
             security=self._transport.security,
         )
+
+    def _place_on_hold(self, nowhere: str, port: int, rtcp_port: int | None) -> tuple[str, int, int | None]:
+        """Where the remote was before it wanted nothing any more: its reports still go there, and keep a NAT open."""
+        if self._config is not None:
+            return self._config.remote_address, self._config.remote_rtp_port, self._config.remote_rtcp_port
+        nowhere = "::" if ":" in (self._transport.local_rtp_address or "") else "0.0.0.0"
+        return nowhere, port, rtcp_port
 
     def _use(self, config: StreamConfig) -> None:
         self._config = config

@@ -162,6 +162,10 @@ def agree(local_sdp: Any, remote_sdp: Any, index: int) -> Agreement:
     )
 
 
+NOWHERE: Final = frozenset({"0.0.0.0", "::"})
+"""What stands for the address in a description that holds the call in the way of RFC 2543 (RFC 3264 8.4)."""
+
+
 def remote_address(sdp: Any, index: int) -> str:
     """Where the media at `index` wants to receive: the address of its own `c=` line, else of that of the session."""
     connection = sdp.media[index].connection or sdp.connection
@@ -170,7 +174,8 @@ def remote_address(sdp: Any, index: int) -> str:
 
 def is_reachable(sdp: Any, index: int, local_address: str | None) -> bool:
     """True when media can be sent from our address, by default any of IPv4, to where the media at `index` wants it."""
-    return family_of(remote_address(sdp, index)) == family_of(local_address or "0.0.0.0")
+    address = remote_address(sdp, index)
+    return address in NOWHERE or family_of(address) == family_of(local_address or "0.0.0.0")
 
 
 def with_direction(media: SDPMediaStream, direction: str) -> SDPMediaStream:

@@ -16,7 +16,7 @@ from sipsimple.media import commands
 from sipsimple.media.dtmf import MAX_QUEUED_DIGITS
 from sipsimple.media.errors import CodecUnavailable, PortsExhausted
 from sipsimple.sip.errors import PJSIPError, SIPCoreError
-from sipsimple.sip.sdp import SDPAttribute, SDPMediaStream, SDPSession
+from sipsimple.sip.sdp import SDPAttribute, SDPConnection, SDPMediaStream, SDPSession
 
 
 @pytest.fixture(autouse=True)
@@ -207,6 +207,32 @@ def test_direction_and_remote_change_in_the_same_slot(host, mixer):
         stream.update_direction("sendrecv")
     with pytest.raises(SIPCoreError):
         stream.update(ours, remote(), 0)
+
+
+def held_at(nowhere):
+    session = remote(port=4010)
+    session.connection = SDPConnection(nowhere, address_type="IP6" if ":" in nowhere else "IP4")
+    return session
+
+
+@pytest.mark.parametrize("nowhere", ["0.0.0.0", "::"])
+def test_hold_by_an_address_of_nowhere_leaves_the_remote_where_it_was(host, mixer, nowhere):
+    _, stream = call(mixer)
+    ours = SDPSession("127.0.0.1", media=[stream.get_local_media(True)])
+    assert stream.can_use(held_at(nowhere), 0)
+    stream.update(ours, held_at(nowhere), 0)
+    held = host.sent(commands.UpdateStream)[-1].config
+    assert (held.remote_address, held.remote_rtp_port, held.direction) == ("192.0.2.5", 4000, "recvonly")
+    stream.update(ours, remote(address="192.0.2.6", port=4020), 0)
+    back = host.sent(commands.UpdateStream)[-1].config
+    assert (back.remote_address, back.remote_rtp_port, back.direction) == ("192.0.2.6", 4020, "sendrecv")
+
+
+@pytest.mark.parametrize("nowhere", ["0.0.0.0", "::"])
+def test_a_call_may_begin_on_hold_by_an_address_of_nowhere(host, mixer, nowhere):
+    call(mixer, held_at(nowhere))
+    (start,) = host.sent(commands.StartStream)
+    assert (start.config.remote_address, start.config.direction) == ("0.0.0.0", "recvonly")
 
 
 def test_a_stopped_stream_keeps_its_statistics(host, mixer):
