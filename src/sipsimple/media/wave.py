@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from .codecs import codec
+from .codecs.g711 import PCMA, PCMU
 from .errors import RecordingError, WaveFileUnreadable, WaveFormatError
 from .resample import FRAMES_PER_SECOND, Resampler
 
@@ -144,7 +144,7 @@ class WaveReader:
                 values = np.nan_to_num(np.frombuffer(data, "<f4" if bits == 32 else "<f8"))
                 return np.rint(np.clip(values, -1, 1) * 32_767).astype(np.int16)
             case law, _:
-                return codec("PCMU" if law == MU_LAW else "PCMA").decode(_FIRST_ROW, np.frombuffer(data, np.uint8))
+                return (PCMU if law == MU_LAW else PCMA).decode(_FIRST_ROW, np.frombuffer(data, np.uint8))
 
     def _to_mono(self, samples: Samples) -> Any:
         if self._channels == 1:
