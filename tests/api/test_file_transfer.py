@@ -85,6 +85,9 @@ class Call:
     async def until(self, stream: Any, name: str) -> Any:
         return await self.agent.record.until(stream, name)
 
+    async def has_stored(self, size: int) -> None:
+        await eventually(lambda: self.other.transferred_bytes >= size, f"{size} bytes are stored")
+
     def told(self, stream: Any, name: str) -> list[Any]:
         return [n.data for n in self.agent.record.all if n.sender is stream and n.name == f"FileTransferStream{name}"]
 
@@ -565,3 +568,45 @@ async def test_whoever_hangs_up_first_both_have_finished(
             assert call.outcomes() == FINISHED
             await agent.record.until(call.caller, "DidEnd")
             await agent.record.until(call.callee, "DidEnd")
+
+
+async def test_a_call_that_is_given_up_while_the_file_is_hashed_ends_at_once(agent: Agent, source: Path):
+    async with halting(source, 0) as selector:
+        selector.hash = selector.sha256 = None
+        selector.fd.read = _blocked_read(selector.fd)
+        call = Call(agent, FileTransferStream(agent.account, selector))
+        await eventually(lambda: call.stream.state == "INITIALIZING", "the hashing")
+        call.caller.end()
+        await agent.record.until(call.stream, "MediaStreamDidEnd")
+        assert call.told(call.stream, "HashProgress") == []
+        assert len(call.told(call.stream, "DidNotFinish")) == 1
+        selector.fd.go_on.set()
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+async def test_a_line_that_breaks_again_and_again(nothing_left, source: Path, inbox: Path, transport: str):
+    async with running_agent(msrp_settings(transport)) as agent, described(source) as selector:
+        starts = []
+        for stop in (100_000, 250_000, 400_000, SIZE):
+            halt = Halting(source, stop)
+            offered = FileSelector("the file.bin", size=SIZE, hash=selector.hash, fd=halt)
+            if stop < SIZE:
+                halt.read = _blocked_read(halt)
+            call = await Call(agent, FileTransferStream(agent.account, offered)).accepted(inbox)
+            if stop < SIZE:
+                await call.has_stored(stop - 64 * 1024)
+                call.other.msrp_session.connection.abort(ConnectionResetError("cut by the test"))
+                for one in (call.stream, call.other):
+                    await call.until(one, "FileTransferStreamDidNotFinish")
+                halt.go_on.set()
+            else:
+                await call.stream.finished
+                assert await call.other.finished == str(inbox / "the file.bin")
+                call.caller.end()
+            for one in (call.stream, call.other):
+                await agent.record.until(one, "MediaStreamDidEnd")
+            starts.append(call.stream.remote_file.range.start)
+            halt.file.close()
+        assert starts == sorted(set(starts))
+        assert contents(inbox / "the file.bin") == contents(source)
+        assert stored(inbox) == ["the file.bin"]
