@@ -298,6 +298,28 @@ async def test_remote_that_does_not_read_is_cut_off(monkeypatch):
         await client.endpoint.close()
 
 
+async def test_remotes_that_do_not_read_share_what_may_wait_for_them_all(monkeypatch):
+    monkeypatch.setattr(stream, "FREE_BACKLOG", 20_000)
+    monkeypatch.setattr(stream, "MAX_BACKLOG", 200_000)
+    client = Peer()
+    async with listening() as (first, first_arrival), listening() as (second, second_arrival):
+        await client.endpoint.listen("tcp", "127.0.0.1", 0)
+        large, small = (make_request("ACK", body=b"x" * size) for size in (50_000, 100))
+        for destination, arrival in ((first, first_arrival), (second, second_arrival)):
+            client.endpoint.send_stateless(large, destination)
+            (await arrival()).reader._transport.pause_reading()
+            await until(lambda destination=destination: client.endpoint.has_connection(destination))
+        with pytest.raises(ConnectionLost):
+            for _ in range(1000):
+                client.endpoint.send_stateless(large, first)
+        assert client.endpoint.statistics.connections_overrun == 1
+        client.endpoint.send_stateless(small, second)
+        with pytest.raises(ConnectionLost):
+            for _ in range(1000):
+                client.endpoint.send_stateless(large, second)
+        await client.endpoint.close()
+
+
 async def test_queue_for_a_connection_that_is_being_made_is_bounded(monkeypatch):
     monkeypatch.setattr(pool, "MAX_WRITE_BUFFER", 1000)
     async with peers("tcp") as (client, _, destination):

@@ -234,6 +234,9 @@ class TransportLayer:
     def on_unreachable(self, datagram: bytes, error: SendError) -> None:
         self._user.on_unreachable(datagram, error)
 
+    def backlog(self) -> int:
+        return sum(pool.waiting for pool in self._pools.values())
+
     def on_stream_message(self, message: Request | Response, connection: StreamConnection) -> None:
         if self._trace.call is not None:
             name = connection.transport.upper()

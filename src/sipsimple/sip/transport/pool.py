@@ -85,6 +85,11 @@ class ConnectionPool:
         """How many connections there are, with those that are being made."""
         return len(self._open) + len(self._dialling)
 
+    @property
+    def waiting(self) -> int:
+        """The number of bytes that wait to be sent."""
+        return sum(connection.backlog for connection in self._open)
+
     async def listen(self, address: str, port: int) -> Address:
         """Accept connections; raises OSError, also when it listens on an address of this family already."""
         family = family_of(address)
@@ -194,6 +199,9 @@ class ConnectionPool:
         if not self._open:
             self._none_open.set()
         self._user.on_closed(connection, error)
+
+    def backlog(self) -> int:
+        return self._user.backlog()
 
     def on_stream_message(self, message: Request | Response, connection: StreamConnection) -> None:
         self._user.on_stream_message(message, connection)

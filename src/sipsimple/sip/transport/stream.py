@@ -20,6 +20,11 @@ from sipsimple.sip.transport.errors import ConnectError, ConnectionLost
 from sipsimple.sip.transport.statistics import Statistics, TraceHook
 
 MAX_WRITE_BUFFER: Final = 1024 * 1024
+"""How many bytes may wait for one remote that does not read."""
+MAX_BACKLOG: Final = 16 * 1024 * 1024
+"""How many bytes may wait for all remotes together; beyond, whoever lets more than `FREE_BACKLOG` wait is cut off."""
+FREE_BACKLOG: Final = 64 * 1024
+"""How many bytes may wait for a remote whatever the others do: a message of the largest size."""
 
 MESSAGE_TIMEOUT: Final = 10.0
 """How long a message may take from its first byte to its last, and a new incoming connection to its first message."""
@@ -37,6 +42,9 @@ class StreamUser(Protocol):
     def on_stream_message(self, message: Request | Response, connection: StreamConnection) -> None: ...
     def on_stream_garbage(self, data: bytes, error: MalformedMessage, connection: StreamConnection) -> None:
         """Take bytes whose framing could not be read; the connection closes itself once the answer has gone out."""
+
+    def backlog(self) -> int:
+        """The number of bytes that wait to be sent on all connections."""
 
     def on_connected(self, connection: StreamConnection) -> None: ...
     def on_closed(self, connection: StreamConnection, error: ConnectionLost) -> None: ...
@@ -76,6 +84,11 @@ class StreamConnection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         return self._writer is not None and not self._writer.is_closing()
+
+    @property
+    def backlog(self) -> int:
+        """The number of bytes that wait to be sent."""
+        return self._writer.get_write_buffer_size() if self._writer is not None else 0
 
     def deadline(self) -> float:
         """When this connection is to be ended unless something happens on it."""
@@ -185,7 +198,8 @@ class StreamConnection(asyncio.Protocol):
         writer = self._writer
         if writer is None or writer.is_closing():
             raise ConnectionLost(self.remote)
-        if writer.get_write_buffer_size() + len(data) > MAX_WRITE_BUFFER:
+        waiting = writer.get_write_buffer_size()
+        if waiting + len(data) > MAX_WRITE_BUFFER or (waiting > FREE_BACKLOG and self._user.backlog() > MAX_BACKLOG):
             self._statistics.connections_overrun += 1
             error = BlockingIOError("it does not take what is sent to it")
             self._abort(error)
