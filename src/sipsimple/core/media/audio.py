@@ -47,7 +47,8 @@ class AudioTransport(AudibleSlot):
         self._agreement: formats.Agreement | None = None
         self._direction: str | None = None
         self._config: StreamConfig | None = None
-        self._statistics = Snapshot(self._ask_statistics, self._await_statistics)
+        # Made for those who ask: it refers to us, and without it only the references of others keep us.
+        self._statistics: Snapshot | None = None
         self._final_statistics: Future[Any] | None = None
         self._digits_until = 0.0
         self._local_media = self._describe(codecs, remote_sdp, sdp_index)
@@ -192,7 +193,8 @@ class AudioTransport(AudibleSlot):
         self._client.ignore(self._id)
         # Hardly anybody asks for the last statistics, and whoever does may do so at any time later.
         self._final_statistics = self._client.request(commands.StopStream(self._id, patient=True))
-        self._statistics.ask_instead(self._ask_final_statistics)
+        if self._statistics is not None:
+            self._statistics.forget()
         self._forget()
         if self._transport.state != "INVALID":
             self._transport.set_INIT()
@@ -222,13 +224,15 @@ class AudioTransport(AudibleSlot):
         Keys are `rtt` (microseconds), `rx` and `tx`. Who looks more often than every 2 seconds does not wait, and sees
         the values of the time when it looked before; else this blocks for a tick of the engine, up to 20 ms.
         """
-        return self._statistics.value() if self._is_started else None
+        if not self._is_started:
+            return None
+        if self._statistics is None:
+            self._statistics = Snapshot(self._ask_statistics, self._await_statistics)
+        return self._statistics.value()
 
     def _ask_statistics(self) -> Future[Any]:
-        return self._client.request(commands.StreamStatistics(self._id))
-
-    def _ask_final_statistics(self) -> Future[Any]:
-        assert self._final_statistics is not None
+        if self._final_statistics is None:
+            return self._client.request(commands.StreamStatistics(self._id))
         if not self._final_statistics.done():
             # Any other reply brings those along that can wait.
             self._client.request(commands.EngineStatistics())

@@ -48,9 +48,8 @@ class Snapshot:
             self._take(question)
         return self._value
 
-    def ask_instead(self, ask: Callable[[], Future[Any]]) -> None:
-        """Put another question from now on, to which no answer is known yet."""
-        self._ask = ask
+    def forget(self) -> None:
+        """Wait for the next answer, whatever the last one was and whatever has been asked."""
         self._question = self._value_at = None
 
     def _take(self, question: Future[Any]) -> None:

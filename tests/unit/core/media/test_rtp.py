@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -170,6 +171,19 @@ def test_a_stream_that_cannot_start_says_why(host, mixer, answer, options, error
     with pytest.raises(error):
         stream.start(ours, answer, 0, **options)
     assert (stream.is_started, mixer.used_slot_count) == (False, 0)
+
+
+def test_a_stream_is_freed_without_the_garbage_collector(host, mixer):
+    transport, stream = call(mixer)
+    freed = weakref.ref(stream)
+    gc.disable()
+    try:
+        stream.stop()
+        transport.close()
+        del stream, transport
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 def test_a_stream_that_the_engine_refuses_is_reported(host, mixer, seen):
