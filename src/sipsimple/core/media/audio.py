@@ -228,7 +228,8 @@ class AudioTransport(AudibleSlot):
             return None
         if self._statistics is None:
             self._statistics = Snapshot(self._ask_statistics, self._await_statistics)
-        return self._statistics.value()
+        values: dict[str, Any] | None = self._statistics.value()
+        return values
 
     def _ask_statistics(self) -> Future[Any]:
         if self._final_statistics is None:
