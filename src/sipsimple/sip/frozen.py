@@ -122,6 +122,9 @@ class frozenlist(tuple[T_co, ...]):
         return f"frozenlist({list(self)!r})"
 
 
+_NO_DEFAULT: Final = object()
+
+
 class Twin:
     """What the two members of a family share: fields, equality and representation."""
 
@@ -130,6 +133,8 @@ class Twin:
     # The fields that hold lists with a rule for their members. A mutable owner's list is changed past the rule.
     _lists: ClassVar[tuple[str, ...]] = ()
     _family: ClassVar[type]
+    # What the constructor gives by default, and so needs no check.
+    _defaults: ClassVar[dict[str, Any]] = {}
 
     normal_type: ClassVar[type[Any]]
     frozen_type: ClassVar[type[Any]]
@@ -140,6 +145,10 @@ class Twin:
             cls._family = cls
             if "_compared" not in cls.__dict__:
                 cls._compared = tuple(cls._rules)
+        if "__init__" in cls.__dict__:
+            code, defaults = cls.__init__.__code__, cls.__init__.__defaults__ or ()
+            named = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
+            cls._defaults = dict(zip(named, defaults, strict=True))
 
     def _fill(self, **values: Any) -> None:
         raise TypeError(f"{type(self).__name__} cannot be instantiated: use one of its two subclasses")
@@ -178,9 +187,9 @@ class Mutable(Twin):
     """A member of a family whose fields may be written; each is checked as it is."""
 
     def _fill(self, **values: Any) -> None:
-        held = vars(self)
+        held, rules, defaults = vars(self), self._rules, self._defaults
         for field, value in values.items():
-            held[field] = self._rules[field](field, value, False)
+            held[field] = value if value is defaults.get(field, _NO_DEFAULT) else rules[field](field, value, False)
 
     @classmethod
     def _adopt(cls, values: dict[str, Any]) -> Self:
@@ -217,9 +226,9 @@ class Frozen(Twin):
             cls.frozen_type = normal.frozen_type = cls
 
     def _fill(self, **values: Any) -> None:
-        held = vars(self)
+        held, rules, defaults = vars(self), self._rules, self._defaults
         for field, value in values.items():
-            held[field] = self._rules[field](field, value, True)
+            held[field] = value if value is defaults.get(field, _NO_DEFAULT) else rules[field](field, value, True)
 
     @classmethod
     def _adopt(cls, values: dict[str, Any]) -> Self:

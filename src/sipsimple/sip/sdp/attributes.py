@@ -98,10 +98,10 @@ def members(family: type[Twin], limit: int) -> Rule:
 
     def rule(name: str, value: Any, frozen: bool) -> Any:
         held = _bounded_list(name, value, frozen, limit)
-        for member in held:
-            if not isinstance(member, family) or (frozen and not isinstance(member, Frozen)):
-                kind = "frozen " if frozen else ""
-                raise TypeError(f"{name} must hold {kind}{family.__name__} objects, not {type(member).__name__}")
+        for kind in set(map(type, held)):
+            if not issubclass(kind, family) or (frozen and not issubclass(kind, Frozen)):
+                wanted = f"frozen {family.__name__}" if frozen else family.__name__
+                raise TypeError(f"{name} must hold {wanted} objects, not {kind.__name__}")
         return held
 
     return rule
