@@ -194,11 +194,10 @@ class Invitation:
     def send_reinvite(self, contact_header: Any = None, sdp: Any = None, extra_headers: Iterable[Any] = ()) -> None:
         """Offer a change of the session; without `sdp` the present one is offered again.
 
-        Raises SIPCoreError unless the state is connected and no other proposal is under way; one of the other side
-        is so until its ACK came (RFC 3261 14.1).
+        Raises SIPCoreError unless connected, and while another proposal is under way, be it only its ACK that misses.
         """
-        if self._state != "connected" or self._sub_state != "normal" or self._answering is not None:
-            obstacle = "not acknowledged" if self._answering else self._sub_state or self._state
+        obstacle = "not acknowledged" if self._answering else self._sub_state or self._state
+        if obstacle != "normal":
             raise SIPCoreError(f"Invitation.send_reinvite() is not possible: it is {obstacle}")
         extra = checked_extra(extra_headers, ("Content-Type", "User-Agent"))
         if contact_header is not None:
@@ -329,11 +328,6 @@ class Invitation:
             self._send_update(None, ())
         else:
             self._send_reinvite(None, ())
-
-    def _settled(self) -> None:
-        """The re-INVITE of the other side is over: its ACK is here, or is not waited for any more."""
-        self._answering = None
-        post("SIPInvitationDidSettle", self)
 
     def _cancel_reinvite(self) -> None:
         if isinstance(self._proposal, SentProposal):

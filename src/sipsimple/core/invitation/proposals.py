@@ -10,6 +10,7 @@ from sipsimple.core.client import Client
 from sipsimple.core.composing import SDP_TYPE, response_to, session_headers
 from sipsimple.core.invitation.payloads import refuse_foreign
 from sipsimple.core.invitation.refreshing import too_brief
+from sipsimple.core.notices import post
 from sipsimple.core.stack import stack
 from sipsimple.sip.acceptance import Acceptance
 from sipsimple.sip.errors import MalformedMessage, SDPNegotiationError, SIPCoreError
@@ -216,7 +217,12 @@ class ReceivedProposal:
             error = _answer_of(invitation, ack.body)
             if error is None:
                 invitation._negotiated()
-        invitation._settled()
+        self._settle(invitation)
+
+    def _settle(self, invitation: Invitation) -> None:
+        """The ACK is here, or is not waited for any more: we may propose again."""
+        invitation._answering = None
+        post("SIPInvitationDidSettle", invitation)
 
     def close(self) -> None:
         self._invitation = None
@@ -284,7 +290,7 @@ class ReceivedProposal:
         elif invitation._answering is self:
             if self._awaits_answer:
                 invitation._negotiator.cancel()
-            invitation._settled()
+            self._settle(invitation)
 
 
 def _answer_of(invitation: Invitation, body: bytes) -> SDPNegotiationError | None:
