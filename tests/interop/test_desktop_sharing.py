@@ -5,6 +5,7 @@ The desktop has one window, an `xterm` of a colour that no other window has. Wha
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ asyncvnc = pytest.importorskip("asyncvnc", reason="the VNC client is not install
 SIZE = (320, 240)
 COLOUR = "#d02090"
 TEXT = "greetings from afar"
+SEEN_LIMIT = 30.0
 
 
 @asynccontextmanager
@@ -75,7 +77,7 @@ async def test_a_window_is_seen_and_typed_into_over_a_session(
                 session = Session(agent.account)
                 session.connect(ToHeader(target), [Route("127.0.0.1", target.port)], [stream])
             await agent.record.until(session, "DidStart")
-            async with asyncvnc.connect(*handler.address) as viewer:
+            async with asyncio.timeout(SEEN_LIMIT), asyncvnc.connect(*handler.address) as viewer:
                 assert (viewer.video.width, viewer.video.height) == SIZE
                 while not is_drawn(await viewer.screenshot()):
                     assert agent.record.short(session)[-1] == "DidStart", other.output

@@ -213,5 +213,13 @@ class DesktopSharingStream(MSRPStreamBase):
         self._unsent += len(piece)
 
     def _message_sent(self, message: OutgoingMessage) -> None:
-        self._unsent -= message.sent
+        self._settle(message)
+
+    def _message_failed(self, message: OutgoingMessage, code: int, reason: str, chunk: MSRPData | None) -> None:
+        # Nobody answers what wants no answer; should somebody do so, other data must not wait for this message.
+        if not message.is_sent:
+            self._settle(message)
+
+    def _settle(self, message: OutgoingMessage) -> None:
+        self._unsent -= message.size or 0
         self._progress.set()
