@@ -90,6 +90,15 @@ async def test_flood_is_read_in_turns_of_the_loop(channel, taker, monkeypatch):
     assert taker.datagrams == [b"%d" % number for number in range(25)]
 
 
+async def test_a_turn_that_has_read_the_last_datagram_leaves_no_backlog(channel, taker, monkeypatch):
+    monkeypatch.setattr(udp, "MAX_DATAGRAMS_PER_TURN", 10)
+    with BareUDP(Destination("udp", *channel.local)) as bare:
+        for number in range(10):
+            bare.send(b"%d" % number)
+        await until(lambda: len(taker.datagrams) == 10)
+        assert channel.behind_since is None
+
+
 def without_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the running loop one that has no callbacks for sockets, as those of Windows are."""
 

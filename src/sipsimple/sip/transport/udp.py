@@ -178,8 +178,17 @@ class UDPSocket:
             deliver(data, address[:2], self)
             if self._closed:
                 return
-        if self.behind_since is None:
-            self.behind_since = self._loop.time()
+        self._look_for_more()
+
+    def _look_for_more(self) -> None:
+        """Note whether anything is left to read after a whole turn."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except OSError:
+            self.behind_since = None
+        else:
+            if self.behind_since is None:
+                self.behind_since = self._loop.time()
 
     def _read_errors(self) -> None:
         """Hand up what the socket's error queue holds; elsewhere than on Linux the timers have to notice."""
