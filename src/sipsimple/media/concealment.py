@@ -52,8 +52,11 @@ class Concealer:
         self._overlap: Final = int(sample_rate * OVERLAP)
         self._history: Final = np.zeros((capacity, HISTORY_FRAMES, self._frame), np.int16)
         self._slot: Final = np.zeros(capacity, np.int64)
-        # Not initialised: this costs memory only where something was lost.
-        self._substitute: Final = np.empty((capacity, self._length), np.float32)
+        # What was heard before the hole, up to where, and its pitch. Not initialised: this costs memory only where
+        # something was lost.
+        self._heard: Final = np.empty((capacity, (HISTORY_FRAMES + 1) * self._frame), np.float32)
+        self._end: Final = np.zeros(capacity, np.int64)
+        self._period: Final = np.ones(capacity, np.int64)
         self._busy: Final = np.zeros(capacity, np.bool_)
         self._elapsed: Final = np.zeros(capacity, np.int64)
         self._resumed: Final = np.zeros(capacity, np.int64)
@@ -130,8 +133,7 @@ class Concealer:
 
     def _substituted(self, rows: IntArray, at: IntArray) -> FloatArray:
         """Take the substitute of the rows at these times, in samples since the hole began."""
-        inside = (at >= 0) & (at < self._length)
-        sound = np.where(inside, self._substitute[rows[:, None], np.clip(at, 0, self._length - 1)], np.float32(0))
+        sound = continued(self._heard[rows], self._end[rows], self._period[rows], np.maximum(at, 0), self._rate)
         noisy = np.flatnonzero(self._noise[rows] > 0)
         if noisy.size:
             onset = np.clip(at[noisy] / (NOISE_ONSET * self._rate), 0, 1)
@@ -144,19 +146,22 @@ class Concealer:
         order = (self._slot[rows][:, None] + 1 + np.arange(HISTORY_FRAMES)) % HISTORY_FRAMES
         past = self._history[rows[:, None], order].reshape(len(rows), -1)
         heard = np.concatenate([past, frames], axis=1).astype(np.float32)
-        self._substitute[rows] = substitutes(heard, past.shape[1] + begin, self._rate, self._length)
+        ends = past.shape[1] + begin
+        self._heard[rows], self._end[rows] = heard, ends
+        self._period[rows] = periods(heard, ends, self._rate)
         self._busy[rows] = True
         self._elapsed[rows] = np.where(past.any(axis=1) | (begin > 0), -begin, self._length)
         # Nothing is blended before the hole.
         self._resumed[rows] = self._overlap
 
 
-def substitutes(heard: FloatArray, ends: IntArray, rate: int, length: int) -> FloatArray:
-    """Go on with what was heard: `heard` (n, samples) up to `ends` is continued to (n, length), fading."""
+def continued(heard: FloatArray, ends: IntArray, period: IntArray, at: IntArray, rate: int) -> FloatArray:
+    """Go on with what was heard, `heard` (n, samples) up to `ends`, by its period; fading.
+
+    `at` (n, samples) are the times wanted, in samples since the end.
+    """
     n = np.arange(len(heard))[:, None]
-    end = ends[:, None]
-    period = periods(heard, ends, rate)[:, None]
-    at = np.arange(length)[None, :]
+    end, period = ends[:, None], period[:, None]
     number, phase = at // period, at % period
 
     def source(number: IntArray) -> IntArray:
@@ -175,13 +180,12 @@ def substitutes(heard: FloatArray, ends: IntArray, rate: int, length: int) -> Fl
     step = heard[n, end - 1] - heard[n, end - 1 - period]
     sound += step * np.exp(-at / (SEAM * rate))
     level = np.clip((FADED * rate - at) / ((FADED - STEADY) * rate), 0, 1)
-    faded: FloatArray = (sound * level).astype(np.float32)
-    return faded
+    return np.asarray(sound * level, np.float32)
 
 
 def periods(heard: FloatArray, ends: IntArray, rate: int) -> IntArray:
-    """Find the pitch before `ends` by correlation, in samples, at 8 kHz and then by the sample."""
-    coarse = max(rate // 8000, 1)
+    """Find the pitch before `ends` by correlation, in samples, at 4 to 8 kHz and then by the sample."""
+    coarse = max(rate // 8000, 2)
     template, least, most = (int(rate / coarse * span) for span in (TEMPLATE, SHORTEST_PERIOD, LONGEST_PERIOD))
     n = np.arange(len(heard))[:, None]
     recent = heard[n, ends[:, None] + np.arange(-(template + most) * coarse, 0)]
@@ -190,8 +194,6 @@ def periods(heard: FloatArray, ends: IntArray, rate: int) -> IntArray:
     lag: IntArray = most - _best(
         np.einsum("nlw,nw->nl", windows, thinned[:, -template:]), np.einsum("nlw,nlw->nl", windows, windows)
     )
-    if coarse == 1:
-        return lag
     near = np.clip(lag[:, None] * coarse + np.arange(1 - coarse, coarse), least * coarse, most * coarse)
     spread = np.arange(-template * coarse, 0)
     shifted = heard[n[:, :, None], ends[:, None, None] - near[:, :, None] + spread]
@@ -200,7 +202,14 @@ def periods(heard: FloatArray, ends: IntArray, rate: int) -> IntArray:
     return np.asarray(near[np.arange(len(heard)), best])
 
 
-def _best(correlation: FloatArray, energy: FloatArray) -> IntArray:
+def _energies(samples: FloatArray, length: int, count: int) -> npt.NDArray[np.float64]:
+    """The energy of the first `count` windows of this length."""
+    sums = np.zeros((len(samples), samples.shape[1] + 1))
+    np.cumsum(np.square(samples, dtype=np.float64), axis=1, out=sums[:, 1:])
+    return np.asarray(sums[:, length : length + count] - sums[:, :count])
+
+
+def _best(correlation: FloatArray, energy: npt.NDArray[np.floating[Any]]) -> IntArray:
     """Choose the lag at which sound is most like itself, whatever its loudness there."""
     likeness = correlation * np.abs(correlation) / (energy + 1)
     return np.asarray(likeness.argmax(axis=1))

@@ -12,8 +12,8 @@ late. The least lead of a window is what could be taken away without harm. Hence
   was overtaken by others moves it by a frame at most;
 * a least lead of two frames or more over a window shortens what is played next, until one frame of it is left. This
   also absorbs a sender whose clock is fast;
-* nearly all leads of a window of no more than half a frame lengthen what is played next, as with a sender whose clock is slow.
-  That a packet just misses its tick now and then harms nothing, and is no reason for a hole;
+* nearly all leads of a window of no more than half a frame lengthen what is played next, as with a sender whose clock
+  is slow. That a packet just misses its tick now and then harms nothing, and is no reason for a hole;
 * nothing but late packets on several ticks on end, or a timestamp far off, is a new beginning; so is a packet that is
   late or early after a pause, because there is nothing left for it to be in order with.
 
@@ -334,13 +334,15 @@ class JitterBuffer:
         self._adapt(rows[self._started[rows]])
         started = self._started[rows]
         stretched = self._stretch(rows) if self._surplus[rows].any() else {}
-        frames = np.full((len(rows), self.frame_size), ABSENT, np.int16)
         if stretched:
             started[list(stretched)] = False
         playing = rows if started.all() else rows[started]
         position = self._position[playing]
-        frames[started] = self._rings.take(playing, position - self._origin[playing], self.frame_size)
+        frames = self._rings.take(playing, position - self._origin[playing], self.frame_size)
         self._position[playing] = position + self.frame_size
+        if playing is not rows:
+            some, frames = frames, np.full((len(rows), self.frame_size), ABSENT, np.int16)
+            frames[started] = some
         for index, frame in stretched.items():
             frames[index] = frame
         self._concealer.conceal(rows, frames)
