@@ -8,7 +8,8 @@ used as their documentation shows. Printed for each:
 
 * the highest rate of calls per second with no failed call and under 0.5 % of retransmissions,
 * the CPU time of the server, all its processes and threads, per 1000 calls at `CALM_RATE`, without waiting for others,
-* the memory of the server per established call, at 500 calls (PSS of all its processes),
+* the memory of the server per established call, at 500 calls (PSS of all its processes), in a server that was just
+  started: one that has had many calls at a time takes new ones into memory that it already has,
 * how we compare with the best of the others.
 
 The others are installed into environments of their own, which are removed afterwards (`--environments DIR` keeps
@@ -48,6 +49,7 @@ CALM_RATE = 50
 FIRST_RATE = 25
 MAX_RATE = 6400
 HELD_CALLS = 500
+WARM_UP_CALLS = 100
 START_TIMEOUT = 30
 TICKS = os.sysconf("SC_CLK_TCK")
 CORES = os.sched_getaffinity(0)
@@ -102,15 +104,18 @@ class Server:
 
     def cpu(self) -> float:
         """Seconds of CPU time that it has taken."""
-        return sum(int(_stat(pid)[11]) + int(_stat(pid)[12]) for pid in self._processes()) / TICKS
+        times = [_stat(pid)[11:13] for pid in self._processes()]
+        return sum(int(user) + int(system) for user, system in times) / TICKS
 
     def memory(self) -> int:
         """Kilobytes of memory; what processes share counts once."""
         total = 0
         for pid in self._processes():
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1])
+            # A helper may end between the list and the look.
+            with contextlib.suppress(OSError):
+                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                    if line.startswith("Pss:"):
+                        total += int(line.split()[1])
         return total
 
 
@@ -216,7 +221,10 @@ def cpu_time(server: Server, directory: Path, calls: int) -> float:
 
 
 def memory_per_call(server: Server, directory: Path) -> float | None:
-    """Kilobytes per call when HELD_CALLS are established; None when it does not hold so many."""
+    """Kilobytes per call when HELD_CALLS are established; None when it does not hold so many.
+
+    The server has had no more than a few calls at a time before, which load what every call needs.
+    """
     before = server.memory()
     hold = HELD_CALLS / CALM_RATE + 5
     running = sipp(server, directory, HELD_CALLS, CALM_RATE, hold=hold)
@@ -228,14 +236,21 @@ def memory_per_call(server: Server, directory: Path) -> float | None:
 
 def measure(name: str, command: list[str], directory: Path, options: argparse.Namespace) -> Result:
     """Measure one server; raises Unavailable when it answers no calls."""
-    with serving(name, command, directory) as server:
-        warm_up = call(server, directory, 100, CALM_RATE)
-        if warm_up.successful < 90:
-            raise Unavailable(f"it answered {warm_up.successful} of 100 calls")
+    with warm(name, command, directory) as server:
         cpu = cpu_time(server, directory, options.calls)
         rate = highest_rate(server, directory, options.seconds)
-        # Last: a server that cannot hold so many calls is of no use afterwards.
+    with warm(name, command, directory) as server:
         return Result(name, rate, cpu, memory_per_call(server, directory))
+
+
+@contextmanager
+def warm(name: str, command: list[str], directory: Path) -> Iterator[Server]:
+    """Run a server that has had its first calls; raises Unavailable when it did not answer them."""
+    with serving(name, command, directory) as server:
+        warm_up = call(server, directory, WARM_UP_CALLS, CALM_RATE)
+        if warm_up.successful < 0.9 * WARM_UP_CALLS:
+            raise Unavailable(f"it answered {warm_up.successful} of {WARM_UP_CALLS} calls")
+        yield server
 
 
 def install(package: str, environment: Path) -> Path:

@@ -13,9 +13,10 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     port = int(sys.argv[1])
     calls = {}
-    unlimited = (10_000, 1)
+    # Its own limits are those of a telephone: a transaction counts for 32 seconds after its call, and 256 are allowed.
+    unlimited = {"invite_limit": (10_000, 1), "max_dialogs": 10_000, "max_server_transactions": 1_000_000}
     options = {"bind_host": "127.0.0.1", "bind_port": port, "audio": AudioMode.APPLICATION}
-    with Stack(loop=loop, invite_limit=unlimited, **options) as stack:
+    with Stack(loop=loop, **unlimited, **options) as stack:
         stack.add_account("sip:service@127.0.0.1", registrar_address="127.0.0.1:9")
         print("ready", flush=True)
         while True:
