@@ -134,7 +134,7 @@ class ObserverWeakrefProxy:
 
 class _Local(threading.local):
     def __init__(self) -> None:
-        self.queue: deque[Notification] = deque()
+        self.queue: deque[tuple[str, object, NotificationData | None]] = deque()
         self.delivering = False
 
 
@@ -202,13 +202,13 @@ class NotificationCenter(metaclass=Singleton):
     ) -> None:
         """Deliver to all observers of (name, sender), (name, Any), (Any, sender) and (Any, Any); each is told once."""
         local = self._local
-        local.queue.append(Notification(name, sender, data))
+        local.queue.append((name, sender, data))
         if local.delivering:
             return
         local.delivering = True
         try:
             while local.queue:
-                self._deliver(local.queue.popleft())
+                self._deliver(*local.queue.popleft())
         finally:
             local.delivering = False
 
@@ -222,10 +222,9 @@ class NotificationCenter(metaclass=Singleton):
             with contextlib.suppress(IndexError):  # another thread took it
                 self.purge_observer(self.dead.popleft())
 
-    def _deliver(self, notification: Notification) -> None:
+    def _deliver(self, name: str, sender: object, data: NotificationData | None) -> None:
         if self.dead:
             self._sweep()
-        name, sender = notification.name, notification.sender
         identity = Any if sender is Any else id(sender)
         find = self._observers.get
         groups = [
@@ -233,6 +232,9 @@ class NotificationCenter(metaclass=Singleton):
             for group in (find((name, identity)), find((name, Any)), find((Any, identity)), find((Any, Any)))
             if group is not None
         ]
+        if not groups:
+            return
+        notification = Notification(name, sender, data)
         # Whoever is in several groups is told once; who is told first stays first.
         observers = groups[0] if len(groups) == 1 else {key: entry for group in groups for key, entry in group.items()}
         for observer, _sender in observers.values():

@@ -11,7 +11,7 @@ arrays have a row per slot, and are replaced by larger ones when a slot is added
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,9 @@ class Mixer:
         self._ports: set[int] = set()
         self._connections: set[tuple[int, int]] = set()
         self._bridges: dict[int, dict[int, Member]] = {}
+        # What a slot takes part in, as there may be a connection or a bridge for every call.
+        self._pairs_of: dict[int, set[tuple[int, int]]] = {}
+        self._bridges_of: dict[int, set[int]] = {}
         self._volumes: dict[int, int] = {}
         self._sink_volumes: dict[int, int] = {}
         self._muted: set[int] = set()
@@ -74,9 +77,10 @@ class Mixer:
         self._muted.discard(slot)
         self._volumes.pop(slot, None)
         self._sink_volumes.pop(slot, None)
-        self._connections = {pair for pair in self._connections if slot not in pair}
-        for members in self._bridges.values():
-            _forget_slot(members, slot)
+        for pair in list(self._pairs_of.get(slot, ())):
+            self.disconnect(*pair)
+        for bridge in self._bridges_of.pop(slot, ()):
+            _forget_slot(self._bridges[bridge], slot)
         if slot < len(self.sources):
             self.sources[slot] = 0
             self.sinks[slot] = 0
@@ -116,10 +120,14 @@ class Mixer:
         self._check_used(src)
         self._check_used(dst)
         self._connections.add((src, dst))
+        for slot in (src, dst):
+            self._pairs_of.setdefault(slot, set()).add((src, dst))
         self._route = None
 
     def disconnect(self, src: int, dst: int) -> None:
         self._connections.discard((src, dst))
+        for slot in (src, dst):
+            _discard(self._pairs_of, slot, (src, dst))
         self._route = None
 
     def create_bridge(self, bridge: int, members: Iterable[tuple[int, int | None, int | None]] = ()) -> None:
@@ -129,7 +137,8 @@ class Mixer:
             self.add_member(bridge, *member)
 
     def destroy_bridge(self, bridge: int) -> None:
-        self._bridges.pop(bridge, None)
+        for slots in self._bridges.pop(bridge, {}).values():
+            self._leave(bridge, slots, ())
         self._route = None
 
     def add_member(self, bridge: int, member: int, producer: int | None, consumer: int | None) -> None:
@@ -141,13 +150,25 @@ class Mixer:
         for slot in (producer, consumer):
             if slot is not None:
                 self._check_used(slot)
+        before = members.get(member, (None, None))
         members[member] = (producer, consumer)
+        self._leave(bridge, before, members.values())
+        for slot in (producer, consumer):
+            if slot is not None:
+                self._bridges_of.setdefault(slot, set()).add(bridge)
         self._route = None
 
     def remove_member(self, bridge: int, member: int) -> None:
         """End a membership; an unknown one is left as it is. Raises UnknownObject for an unknown bridge."""
-        self._bridge(bridge).pop(member, None)
+        members = self._bridge(bridge)
+        self._leave(bridge, members.pop(member, (None, None)), members.values())
         self._route = None
+
+    def _leave(self, bridge: int, slots: Member, others: Iterable[Member]) -> None:
+        """Note that a member does not connect these slots with the bridge any more; the `others` may still do."""
+        for slot in slots:
+            if slot is not None and not any(slot in other for other in others):
+                _discard(self._bridges_of, slot, bridge)
 
     def _bridge(self, bridge: int) -> dict[int, Member]:
         try:
@@ -200,6 +221,15 @@ class Mixer:
         self._matrix = matrix
         self.sinks[:] = 0
         return route
+
+
+def _discard(sets: dict[int, set[Any]], slot: int, item: object) -> None:
+    """Take the item out of the set of the slot, and drop sets that are empty."""
+    found = sets.get(slot)
+    if found is not None:
+        found.discard(item)
+        if not found:
+            del sets[slot]
 
 
 def _forget_slot(members: dict[int, Member], slot: int) -> None:

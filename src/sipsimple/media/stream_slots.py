@@ -131,7 +131,9 @@ class StreamSlots:
         self._slot_of_row[row] = command.slot
         self._mixer_of_row[row] = command.mixer
         desk.stream_count += 1
-        self._sort_desks()
+        self._known_shares.clear()
+        if desk.stream_count == 1:
+            self._sort_desks()
 
     def update(self, id: int, config: StreamConfig, now: float) -> None:
         """Go on with another configuration. Raises UnknownObject, StreamError, CommandError."""
@@ -175,12 +177,13 @@ class StreamSlots:
         stream.desk.mixer.remove_slot(stream.slot)
         stream.desk.stream_count -= 1
         del self._streams[stream.id], self._stream_at[stream.row]
-        self._sort_desks()
+        self._known_shares.clear()
+        if stream.desk.stream_count == 0:
+            self._sort_desks()
         return statistics
 
     def _sort_desks(self) -> None:
         """Remember which mixers have streams, by sample rate."""
-        self._known_shares.clear()
         self._desks_by_rate = {}
         for desk in dict.fromkeys(stream.desk for stream in self._streams.values()):
             self._desks_by_rate.setdefault(desk.mixer.sample_rate, []).append(desk)
