@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from sipsimple.application import SIPApplication
+from sipsimple.configuration.backend.memory import MemoryBackend
+from sipsimple.notification import NotificationCenter
 from sipsimple.streams import FileSelector, FileTransferStream
 from sipsimple.streams.msrp import incoming_file
 from sipsimple.streams.msrp.incoming_file import PARTS, FileTransferError
-from tests.support.agent import Agent, eventually, running_agent
+from tests.support.agent import Agent, Record, eventually, running_agent
 from tests.support.file_calls import (
     NOT_FINISHED,
     SIZE,
@@ -191,14 +194,20 @@ async def test_a_directory_that_cannot_be_used_fails_the_stream_before_it_starts
         await agent.record.until(call.caller, "DidFail")
 
 
-async def test_an_application_that_stops_in_the_middle_leaves_nothing_behind(nothing_left, source: Path, inbox: Path):
+async def test_an_application_that_stops_in_the_middle_keeps_what_there_is(nothing_left, source: Path, inbox: Path):
+    record = Record()
+    NotificationCenter().add_observer(record)
     async with halting(source, 300_000) as selector:
         selector.fd.read = blocked_read(selector.fd)
-        async with running_agent(msrp_settings()) as agent:
+        async with SIPApplication.running(MemoryBackend(msrp_settings())) as application:
+            agent = Agent(application, record)
             call = await Call(agent, FileTransferStream(agent.account, selector)).accepted(inbox)
             await eventually(lambda: call.told(call.other, "Progress"), "the first bytes")
             asyncio.get_running_loop().call_later(0.1, selector.fd.go_on.set)
+        for one in (call.stream, call.other):
+            await record.until(one, "MediaStreamDidEnd")
         assert call.outcomes() == NOT_FINISHED
+    NotificationCenter().remove_observer(record)
     assert stored(inbox) == [PARTS]
 
 
