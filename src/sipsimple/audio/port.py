@@ -10,7 +10,7 @@ from typing import Any
 from zope.interface import Attribute, Interface, implementer
 
 from sipsimple.core import AudioMixer
-from sipsimple.loop import bound_loop, run_in_loop
+from sipsimple.loop import run_in_loop_or_now
 from sipsimple.notification import NotificationCenter, TimestampedNotificationData
 
 SLOTS_CHANGED = "AudioPortDidChangeSlots"
@@ -26,16 +26,7 @@ class IAudioPort(Interface):  # type: ignore[misc]  # zope.interface ships no ty
 
 def post(name: str, sender: object, **data: Any) -> None:
     """Post a notification in the loop thread; in the calling thread when no loop runs the middleware."""
-    try:
-        bound_loop()
-    except RuntimeError:
-        _post_now(name, sender, TimestampedNotificationData(**data))
-    else:
-        run_in_loop(_post_now, name, sender, TimestampedNotificationData(**data))
-
-
-def _post_now(name: str, sender: object, data: TimestampedNotificationData) -> None:
-    NotificationCenter().post_notification(name, sender=sender, data=data)
+    run_in_loop_or_now(NotificationCenter().post_notification, name, sender, TimestampedNotificationData(**data))
 
 
 def slots_changed(

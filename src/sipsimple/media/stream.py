@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from functools import lru_cache
 from typing import Final
 
 from .errors import StreamError
@@ -159,6 +160,7 @@ class SecurityFailed(Value):
 StreamEvent = FirstPacket | RemoteAddressChanged | NoMedia | RemoteBye | DigitReceived | Secured | SecurityFailed
 
 
+@lru_cache(maxsize=1024)
 def family_of(address: str) -> socket.AddressFamily | None:
     """The family of a literal address; None for anything else, such as a name."""
     try:
