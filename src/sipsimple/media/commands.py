@@ -16,6 +16,7 @@ from .values import Value, field, replace
 
 if TYPE_CHECKING:
     from .errors import MediaError
+    from .ice.values import Credentials, RemoteICE, TURNServer
     from .stream import StreamConfig
 
 DEVICE_SLOT: Final = 0
@@ -248,6 +249,34 @@ class CloseTransport(Command):
     """Close the sockets; a stream that uses them is stopped."""
 
     transport: int
+
+
+class GatherCandidates(Command):
+    """Find out at which addresses a transport may be reached, for ICE; `preferred` comes first.
+
+    Replies a tuple of `Candidate`, seconds later if there are servers to ask. Fails with `ConnectivityFailed` when the
+    STUN server does not answer, and with `CommandError`. The remote has to know the credentials to ask for us.
+    """
+
+    transport: int
+    credentials: Credentials
+    preferred: str
+    stun_server: tuple[str, int] | None = None
+    turn_server: TURNServer | None = None
+
+
+class CheckCandidates(Command):
+    """Check the candidates of a transport against those of the remote; with `mux`, RTCP goes where RTP goes.
+
+    Replies `ICEOutcome`, or fails with `ConnectivityFailed`, within some ten seconds. Credentials other than before
+    begin anew with the same candidates.
+    """
+
+    transport: int
+    credentials: Credentials
+    remote: RemoteICE
+    controlling: bool
+    mux: bool = False
 
 
 class StartStream(Command):
@@ -503,6 +532,13 @@ class RemoteAddressChanged(Event):
     stream: int
     address: str
     port: int
+
+
+class ConsentChanged(Event):
+    """The remote of a transport that uses ICE does not answer any more, or does again (RFC 7675)."""
+
+    transport: int
+    consents: bool
 
 
 class StreamSecured(Event):

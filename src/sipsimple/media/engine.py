@@ -46,7 +46,7 @@ class Engine:
         audio_backend: str | None = None,
     ) -> None:
         """`wake` is called in any thread; `audio_backend` is one of miniaudio's, None lets it choose."""
-        self.streams = StreamSlots(emit, random, wall_clock_offset, capacity)
+        self.streams = StreamSlots(emit, random, wall_clock_offset, capacity, self._later)
         self.now = 0.0
         self.statistics: dict[str, float] = {"ticks": 0, "skipped": 0, "late_max": 0.0, "load": 0.0}
         self._emit = emit
@@ -214,6 +214,20 @@ class Engine:
         self._device_worker.submit(job)
         return _PENDING
 
+    # --- connectivity
+
+    def _gather_candidates(self, command: c.GatherCandidates) -> object:
+        self.streams.gather(command, lambda local, error: self._settle(command, local, error))
+        return _PENDING
+
+    def _check_candidates(self, command: c.CheckCandidates) -> object:
+        self.streams.check(command, lambda outcome, error: self._settle(command, outcome, error))
+        return _PENDING
+
+    def _settle(self, command: c.Command, value: object, error: MediaError | None) -> None:
+        """Tell the outcome of a command; for use in other threads."""
+        self._later(lambda: self._succeed(command, value) if error is None else self._fail(command, error))
+
     # --- tones
 
     def _play_tones(self, command: c.PlayTones) -> None:
@@ -342,6 +356,8 @@ _HANDLERS: Final[dict[type[c.Command], Callable[[Engine, Any], object]]] = {
     c.OpenTransport: lambda engine, it: engine.streams.open_transport(it, engine.now),
     c.OpenTransports: lambda engine, it: engine.streams.open_transports(it, engine.now),
     c.CloseTransport: lambda engine, it: engine.streams.close_transport(it.transport, engine.now),
+    c.GatherCandidates: Engine._gather_candidates,
+    c.CheckCandidates: Engine._check_candidates,
     c.StartStream: lambda engine, it: engine.streams.start(it, engine.desk(it.mixer), engine.now),
     c.UpdateStream: lambda engine, it: engine.streams.update(it.stream, it.config, engine.now),
     c.StopStream: lambda engine, it: engine.streams.stop(it.stream, engine.now),

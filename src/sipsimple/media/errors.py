@@ -16,7 +16,8 @@ MediaError
 │   └── RecordingError       the file cannot be written
 └── StreamError              RTP cannot be sent or received
     ├── PortsExhausted       no free pair of ports in the range
-    └── CodecUnavailable     the codec is unknown, or its library is not installed
+    ├── CodecUnavailable     the codec is unknown, or its library is not installed
+    └── ConnectivityFailed   ICE found no way to the remote, or a server for it does not answer
 """
 
 from __future__ import annotations
@@ -139,3 +140,7 @@ class CodecUnavailable(StreamError):
 
     def __str__(self) -> str:
         return f"codec {self.codec!r} is not available: {self.reason}"
+
+
+class ConnectivityFailed(StreamError):
+    """ICE found no way to the remote, or a server that it needs does not answer."""

@@ -234,7 +234,8 @@ class Shield:
 def _links(sockets: Sockets, config: StreamConfig) -> tuple[_Link, _Link]:
     host, port = config.remote_address, config.remote_rtp_port
     rtcp_port = config.remote_rtcp_port or min(port + 1, 65535)
-    return _Link(sockets[0], socket_address(host, port)), _Link(sockets[1], socket_address(host, rtcp_port))
+    rtcp_host = config.remote_rtcp_address or host
+    return _Link(sockets[0], socket_address(host, port)), _Link(sockets[1], socket_address(rtcp_host, rtcp_port))
 
 
 def _new_secret(transport_id: int, links: tuple[_Link, _Link], security: Security, now: float) -> _Secret:

@@ -135,11 +135,15 @@ class Sources:
         peer.latched = self._expected[row] = None
         self._lockable_from[row] = np.inf
         self._direct(row, peer.signalled, peer.config.remote_rtcp_port)
+        if peer.config.remote_rtcp_address is not None and peer.config.remote_rtcp_port is not None:
+            self._reporter.direct(row, socket_address(peer.config.remote_rtcp_address, peer.config.remote_rtcp_port))
 
     def _direct(self, row: int, address: Address, rtcp_port: int | None) -> None:
-        """Send to this address; RTCP goes to `rtcp_port`, None is the port after."""
-        self._sender.direct(row, self._peers[row].sock.sendto, address)
-        self._reporter.direct(row, (address[0], rtcp_port or min(address[1] + 1, 65535), *address[2:]))
+        """Send to this address; RTCP goes to `rtcp_port`, None is the port after, or the same where both share one."""
+        peer = self._peers[row]
+        self._sender.direct(row, peer.sock.sendto, address)
+        port = rtcp_port or min(address[1] + 1, 65535)
+        self._reporter.direct(row, (address[0], address[1] if peer.config.rtcp_mux else port, *address[2:]))
 
     def _lock_onto(self, row: int) -> None:
         peer = self._peers[row]
@@ -161,5 +165,11 @@ class Sources:
             self._sender.direct(row, peer.sock.sendto, peer.signalled)
 
 
-def _remote(config: StreamConfig) -> tuple[str, int, int | None]:
-    return config.remote_address, config.remote_rtp_port, config.remote_rtcp_port
+def _remote(config: StreamConfig) -> tuple[str, int, int | None, str | None, bool]:
+    return (
+        config.remote_address,
+        config.remote_rtp_port,
+        config.remote_rtcp_port,
+        config.remote_rtcp_address,
+        config.rtcp_mux,
+    )

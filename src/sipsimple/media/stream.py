@@ -46,6 +46,10 @@ class StreamConfig(Value):
     """Sample rate of the frames on the mixer's side, in Hz, a multiple of 50."""
     remote_rtcp_port: int | None = None
     """None is the port after the RTP port."""
+    remote_rtcp_address: str | None = None
+    """Where RTCP goes to another address than RTP does."""
+    rtcp_mux: bool = False
+    """Whether RTCP goes, and comes, over the port of RTP (RFC 5761)."""
     direction: str = "sendrecv"
     """`sendrecv`, `sendonly`, `recvonly` or `inactive`, seen from here."""
     ptime_ms: int = 20

@@ -17,6 +17,7 @@ import numpy as np
 from . import commands as c
 from .desk import Desk
 from .errors import CommandError, MediaError, StreamError, UnknownObject
+from .ice.host import Done, ICEHost
 from .stream import (
     DigitReceived,
     FirstPacket,
@@ -61,8 +62,11 @@ class StreamSlots:
         random: random_module.Random,
         wall_clock_offset: float,
         capacity: int,
+        later: Callable[[Callable[[], None]], object],
     ) -> None:
+        """`later` has a function called in the thread of the engine."""
         self._emit = emit
+        self._ice = ICEHost(lambda transport, consents: later(lambda: emit(c.ConsentChanged(transport, consents))))
         self._table = StreamTable(capacity, random=random, wall_clock_offset=wall_clock_offset)
         self._transports: dict[int, int] = {}  # the client's identifier to the table's
         self._streams: dict[int, _Stream] = {}
@@ -108,15 +112,48 @@ class StreamSlots:
             return
         for stream in [stream for stream in self._streams.values() if stream.transport == id]:
             self._remove(stream, now)
+        self._ice.forget(transport)
         self._table.close_transport(id, now)
+
+    def gather(self, command: c.GatherCandidates, done: Done) -> None:
+        """Gather candidates for a transport; `done` is called in another thread. Raises UnknownObject."""
+        transport = command.transport
+        id = self._transport(transport)
+        self._table.hand_on(id, lambda component, data, source: self._ice.take(transport, component, data, source))
+        runs = any(stream.transport == id for stream in self._streams.values())
+        self._ice.open(
+            transport,
+            self._table.sockets(id),
+            command.credentials,
+            command.preferred,
+            command.stun_server,
+            command.turn_server,
+            reads=not runs,
+            done=done,
+        )
+
+    def check(self, command: c.CheckCandidates, done: Done) -> None:
+        """Check candidates; `done` is called in another thread."""
+        self._ice.check(
+            command.transport,
+            command.credentials,
+            command.remote,
+            controlling=command.controlling,
+            mux=command.mux,
+            done=done,
+        )
+
+    def _transport(self, transport: int) -> int:
+        try:
+            return self._transports[transport]
+        except KeyError:
+            raise UnknownObject("transport", transport) from None
 
     def start(self, command: c.StartStream, desk: Desk, now: float) -> None:
         """Occupy the slot with a stream. Raises CommandError, StreamError; the slot is then free."""
         if command.stream in self._streams:
             raise CommandError(f"stream {command.stream} runs: choose another identifier")
-        transport = self._transports.get(command.transport)
-        if transport is None:
-            raise UnknownObject("transport", command.transport)
+        transport = self._transport(command.transport)
         desk.mixer.add_slot(command.slot)
         try:
             row = self._table.add(transport, _for_mixer(command.config, desk), now)
@@ -126,6 +163,7 @@ class StreamSlots:
         except ValueError as error:
             desk.mixer.remove_slot(command.slot)
             raise CommandError(str(error)) from error
+        self._ice.stop_reading(command.transport)
         stream = _Stream(command.stream, desk, command.slot, transport, row)
         self._streams[command.stream] = self._stream_at[row] = stream
         self._slot_of_row[row] = command.slot
@@ -164,6 +202,7 @@ class StreamSlots:
     def close(self, now: float) -> None:
         """End all streams and close all ports."""
         self._table.close(now)
+        self._ice.close()
 
     def _stream(self, id: int) -> _Stream:
         try:

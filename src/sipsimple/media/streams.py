@@ -14,6 +14,7 @@ import heapq
 import math
 import random as random_module
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,11 +24,11 @@ import numpy.typing as npt
 from .arrivals import Arrivals
 from .codecs import Codec, Shelf, StreamCodec, read_parameters
 from .columns import FEW
-from .demux import Demultiplexer
+from .demux import Demultiplexer, Take
 from .dtmf import DigitSender
 from .errors import StreamError, UnknownObject
 from .keys import DTLSKeying
-from .net import DatagramReader, PortAllocator, can_disconnect, discard_pending
+from .net import Address, DatagramReader, PortAllocator, can_disconnect, discard_pending
 from .reception import Reception
 from .reports import Reporter, SendTo
 from .resample import Resampler
@@ -71,6 +72,10 @@ IntArray = npt.NDArray[np.int64]
 SampleArray = npt.NDArray[np.int16]
 
 
+HandOn = Callable[[int, bytes, Address], None]
+"""Takes the component (1 for RTP, 2 for RTCP), a STUN message, and where it came from."""
+
+
 @dataclass(slots=True)
 class _Transport:
     info: TransportInfo
@@ -78,6 +83,7 @@ class _Transport:
     rtcp: socket.socket
     port_range: tuple[int, int]
     row: int | None = None
+    stun: HandOn | None = None
 
 
 @dataclass(slots=True)
@@ -172,6 +178,23 @@ class StreamTable:
                 self.remove(transport.row, now)
             self._ports.give_back(transport.info.address, transport.port_range, transport.rtp, transport.rtcp, now)
 
+    def sockets(self, transport_id: int) -> tuple[socket.socket, socket.socket]:
+        """Those of RTP and RTCP; the table reads them while a stream runs. Raises KeyError."""
+        transport = self._transports[transport_id]
+        return transport.rtp, transport.rtcp
+
+    def hand_on(self, transport_id: int, stun: HandOn) -> None:
+        """Hand on the STUN messages that come while a stream runs. Raises KeyError."""
+        transport = self._transports[transport_id]
+        transport.stun = stun
+        if transport.row is not None:
+            self._listen(transport.row, stun)
+
+    def _listen(self, row: int, stun: HandOn | None) -> None:
+        for component, key in ((1, 2 * row), (2, 2 * row + 1)):
+            self._demux.post(key).stun = None if stun is None else _taker(stun, component)
+            self._demux.review(key)
+
     def add(self, transport_id: int, config: StreamConfig, now: float) -> int:
         """Begin a stream on a transport and return its row; what arrived before is dropped, being too old to be played.
 
@@ -196,7 +219,7 @@ class StreamTable:
         self._streams[row] = _Stream(transport, config, found)
         self._reception.open(row, found.clock_rate)
         self._sender.open(row)
-        self._reporter.open(row, self._rtcp_sender(row, transport.rtcp), now)
+        self._reporter.open(row, self._rtcp_sender(row, transport), now)
         self._configure(row, config, found, None)
         self._begin_checks(row, config, now)
         if not isinstance(config.security, DTLSKeying):  # whose remote may have begun already
@@ -204,6 +227,8 @@ class StreamTable:
             discard_pending(transport.rtcp)
         self._sources.open(row, transport_id, transport.rtp, config)
         self._reader.watch(transport.rtcp, 2 * row + 1)
+        if transport.stun is not None:
+            self._listen(row, transport.stun)
         return row
 
     def update(self, row: int, config: StreamConfig, now: float) -> None:
@@ -247,6 +272,8 @@ class StreamTable:
         self._reader.forget(stream.transport.rtcp)
         self._reporter.close(row, now)
         self._shield.close(row)
+        if stream.transport.stun is not None:
+            self._listen(row, None)
         self._sender.secure(row, None)
         self._sources.close(row)
         del self._streams[row]
@@ -279,9 +306,14 @@ class StreamTable:
         sockets = (transport.rtp, transport.rtcp)
         self._sender.secure(row, self._shield.open(row, transport.info.id, sockets, config, now))
 
-    def _rtcp_sender(self, row: int, sock: socket.socket) -> SendTo:
-        """What sends a report of the row, encrypted if the row is."""
-        return lambda packet, address: sock.sendto(self._shield.protect_control(row, packet), address)
+    def _rtcp_sender(self, row: int, transport: _Transport) -> SendTo:
+        """What sends a report of the row, encrypted if the row is, from the port that was agreed on."""
+
+        def send(packet: bytes, address: Address) -> int:
+            sock = transport.rtp if self._streams[row].config.rtcp_mux else transport.rtcp
+            return sock.sendto(self._shield.protect_control(row, packet), address)
+
+        return send
 
     def _configure(self, row: int, config: StreamConfig, found: Codec, before: StreamConfig | None) -> None:
         """Set the arrays of the row; `before` is what they were set by, None for a new stream."""
@@ -494,6 +526,10 @@ def _check(config: StreamConfig, transport: _Transport) -> None:
             f"{config.remote_address!r} cannot be reached from {transport.info.address}: it has to be an address of"
             " the same family"
         )
+
+
+def _taker(stun: HandOn, component: int) -> Take:
+    return lambda data, source, _: stun(component, data, source)
 
 
 def _checks(config: StreamConfig) -> tuple[float, float]:
