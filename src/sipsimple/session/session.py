@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -271,7 +271,7 @@ class Session:
             self.route, self.transport = routes[0], routes[0].transport
         self._announce("SIPSessionNewOutgoing", streams)
         call = OutgoingCall(self)
-        self._mailbox.follow(self._run(call, call.establish(to_header, routes, streams)))
+        self._mailbox.follow(self._run(call, lambda: call.establish(to_header, routes, streams)))
 
     def _got_referral(self, referral: IncomingReferral) -> None:
         """The other party asks for a transfer; it may do so before our streams run, which comes first."""
@@ -293,12 +293,12 @@ class Session:
         self.transport = invitation.transport
         self.proposed_streams = streams
         call = IncomingCall(self)
-        self._mailbox.follow(self._run(call, call.establish()))
+        self._mailbox.follow(self._run(call, call.establish))
         self._announce("SIPSessionNewIncoming", streams)
 
-    async def _run(self, call: CallFlow, establish: Any) -> None:
+    async def _run(self, call: CallFlow, establish: Callable[[], Awaitable[bool]]) -> None:
         try:
-            if await establish:
+            if await establish():
                 await converse(call)
         except Exception as error:
             # A mistake of a stream class (or of ours) must not leave a call open that nobody can end.
