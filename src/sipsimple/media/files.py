@@ -20,6 +20,7 @@ import numpy as np
 
 from .commands import Recording
 from .errors import MediaError, RecordingError
+from .sample_queue import SampleQueue
 from .wave import RateConverter, Samples, WaveReader, WaveWriter
 
 log = logging.getLogger(__name__)
@@ -68,8 +69,7 @@ class Player:
         self._path = path
         self._rate = sample_rate
         self._worker = worker
-        self._blocks: deque[Samples] = deque()
-        self._at = 0  # where the next sample lies in the first block
+        self._queue = SampleQueue()
         self._decoded = 0  # written by the worker
         self._played = 0  # written by the tick
         self._reading = True  # set by the tick, cleared by the worker; while set the reader is the worker's
@@ -106,7 +106,7 @@ class Player:
         last = len(samples) < wanted
         for block in (self._converter.convert(samples), self._converter.flush() if last else None):
             if block is not None and block.size:
-                self._blocks.append(block)
+                self._queue.append(block)
                 self._decoded += len(block)
         # The order matters: who sees `complete` sees all the blocks.
         self._complete = last
@@ -121,17 +121,7 @@ class Player:
 
     def fill(self, frame: Samples) -> None:
         """Take the next samples; silence where there are none."""
-        filled = 0
-        while filled < len(frame) and self._blocks:
-            block = self._blocks[0]
-            piece = block[self._at : self._at + len(frame) - filled]
-            frame[filled : filled + len(piece)] = piece
-            filled += len(piece)
-            self._at += len(piece)
-            if self._at == len(block):
-                self._blocks.popleft()
-                self._at = 0
-        frame[filled:] = 0
+        filled = self._queue.take(frame)
         self._played += filled
         if filled < len(frame) and not self._complete:
             self.missed += len(frame) - filled

@@ -6,20 +6,18 @@ can be thrown away at once. The program chooses its rate, which is changed here 
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from .commands import PCMReport
 from .errors import CommandError
 from .resample import FRAMES_PER_SECOND, Resampler
+from .sample_queue import SampleQueue, Samples
 
 MAX_QUEUED: Final = 60.0
 """Seconds of samples that may wait in the engine."""
 
-Samples = npt.NDArray[np.int16]
 _ROW: Final = np.zeros(1, np.int64)
 
 
@@ -32,8 +30,7 @@ class PCMSlot:
         self._rate: Final = sample_rate
         self._capture: Final = capture
         self._out, self._in = self._converters(sample_rate, mixer_rate)
-        self._blocks: deque[Samples] = deque()
-        self._at = 0  # where the next sample lies in the first block
+        self._queue = SampleQueue()
         self._waiting = 0
         self._played = 0
         self._flushed = 0
@@ -58,14 +55,14 @@ class PCMSlot:
         samples = np.frombuffer(data, np.int16)
         if self._waiting + len(samples) > MAX_QUEUED * self._rate:
             raise CommandError(f"{MAX_QUEUED:g} seconds of samples wait to be played already: write them later")
-        self._blocks.append(samples)
+        self._queue.append(samples)
         self._waiting += len(samples)
 
     def flush(self) -> None:
         """Throw away what was not played yet."""
         self._flushed += self._waiting
-        self._waiting = self._at = 0
-        self._blocks.clear()
+        self._waiting = 0
+        self._queue.clear()
 
     def fill(self, source: Samples) -> None:
         """Put the next 20 ms into the mixer; silence where nothing is left."""
@@ -78,17 +75,7 @@ class PCMSlot:
             source[:] = self._out.process(_ROW, frame[np.newaxis])[0]
 
     def _take(self, frame: Samples) -> None:
-        filled = 0
-        while filled < len(frame) and self._blocks:
-            block = self._blocks[0]
-            piece = block[self._at : self._at + len(frame) - filled]
-            frame[filled : filled + len(piece)] = piece
-            filled += len(piece)
-            self._at += len(piece)
-            if self._at == len(block):
-                self._blocks.popleft()
-                self._at = 0
-        frame[filled:] = 0
+        filled = self._queue.take(frame)
         self._played += filled
         self._waiting -= filled
 
