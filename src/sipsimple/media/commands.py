@@ -423,7 +423,11 @@ class ClosePCM(Command):
 
 
 class EngineStatistics(Command):
-    """Ask how the engine itself does. Replies a dict of `ticks`, `skipped`, `late_max`, `load`."""
+    """Ask how the engine itself does. Replies a dict.
+
+    `ticks` and those `skipped` since the start, the longest lateness `late_max` in seconds, how many ticks were late by
+    how much in `late_counts` (see `lateness`), the `load` from 0 to 1, and the numbers of `mixers` and `streams`.
+    """
 
 
 # --- events ---------------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ class Engine:
         """`wake` is called in any thread; `audio_backend` is one of miniaudio's, None lets it choose."""
         self.streams = StreamSlots(emit, random, wall_clock_offset, capacity, self._later)
         self.now = 0.0
-        self.statistics: dict[str, float] = {"ticks": 0, "skipped": 0, "late_max": 0.0, "load": 0.0}
+        self.statistics: dict[str, Any] = {"ticks": 0, "skipped": 0, "late_max": 0.0, "load": 0.0, "late_counts": ()}
         self._emit = emit
         self._wake = wake
         self._audio_backend = audio_backend

@@ -15,6 +15,7 @@ import traceback
 from typing import TYPE_CHECKING, Final
 
 from .commands import Command, EngineDied, Event, Reply
+from .lateness import Lateness
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -35,6 +36,7 @@ class Pacer:
         self.next = 0.0
         self.skipped = 0
         self.late_max = 0.0
+        self.lateness: Final = Lateness()
         self._due = 0.0
 
     def begin(self, first: float) -> None:
@@ -44,6 +46,7 @@ class Pacer:
     def ticked(self, now: float) -> None:
         """Plan the next tick after one that began at `now`."""
         self.late_max = max(self.late_max, now - self._due)
+        self.lateness.add(now - self._due)
         self._due += TICK
         missed = int((now - self._due) / TICK)
         if missed * TICK > MAX_CATCH_UP:
@@ -148,6 +151,7 @@ class Runner:
         statistics = engine.statistics
         statistics["skipped"] = pacer.skipped
         statistics["late_max"] = pacer.late_max
+        statistics["late_counts"] = pacer.lateness.counts
         statistics["load"] += (duration / TICK - statistics["load"]) / 50
 
     def _wake(self) -> None:
