@@ -13,6 +13,7 @@ from sipsimple.configuration.datatypes import (
     SIPTransportList,
     SRTPEncryption,
     SRTPKeying,
+    STUNServerAddress,
     STUNServerAddressList,
     XCAPRoot,
 )
@@ -58,6 +59,11 @@ class NatTraversalSettings(SettingsGroup):
 
     use_ice = Setting(type=bool, default=False)
     stun_server_list = Setting(type=STUNServerAddressList, default=None, nillable=True)
+    # Relays media where ICE finds no other way; None is no relay. The name and the password are those of the server,
+    # None is what the account has for SIP.
+    turn_server = Setting(type=STUNServerAddress, default=None, nillable=True)
+    turn_username = Setting(type=str, default=None, nillable=True)
+    turn_password = Setting(type=str, default=None, nillable=True)
     msrp_relay = Setting(type=MSRPRelayAddress, default=None, nillable=True)
     use_msrp_relay_for_inbound = Setting(type=bool, default=True)
     use_msrp_relay_for_outbound = Setting(type=bool, default=False)

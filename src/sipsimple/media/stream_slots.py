@@ -10,14 +10,13 @@ import random as random_module
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from . import commands as c
 from .desk import Desk
 from .errors import CommandError, MediaError, StreamError, UnknownObject
-from .ice.host import Done, ICEHost
 from .stream import (
     DigitReceived,
     FirstPacket,
@@ -31,6 +30,9 @@ from .stream import (
 )
 from .streams import IntArray, StreamTable
 from .values import replace
+
+if TYPE_CHECKING:
+    from .ice.host import Done, ICEHost
 
 MAX_KNOWN_SHARES: Final = 8
 """Two for each sample rate of the mixers; more rates than that cost time, no more."""
@@ -66,7 +68,8 @@ class StreamSlots:
     ) -> None:
         """`later` has a function called in the thread of the engine."""
         self._emit = emit
-        self._ice = ICEHost(lambda transport, consents: later(lambda: emit(c.ConsentChanged(transport, consents))))
+        self._later = later
+        self._ice: ICEHost | None = None
         self._table = StreamTable(capacity, random=random, wall_clock_offset=wall_clock_offset)
         self._transports: dict[int, int] = {}  # the client's identifier to the table's
         self._streams: dict[int, _Stream] = {}
@@ -112,16 +115,18 @@ class StreamSlots:
             return
         for stream in [stream for stream in self._streams.values() if stream.transport == id]:
             self._remove(stream, now)
-        self._ice.forget(transport)
+        if self._ice is not None:
+            self._ice.forget(transport)
         self._table.close_transport(id, now)
 
     def gather(self, command: c.GatherCandidates, done: Done) -> None:
         """Gather candidates for a transport; `done` is called in another thread. Raises UnknownObject."""
         transport = command.transport
         id = self._transport(transport)
-        self._table.hand_on(id, lambda component, data, source: self._ice.take(transport, component, data, source))
+        ice = self._ice = self._ice or self._new_ice()
+        self._table.hand_on(id, lambda component, data, source: ice.take(transport, component, data, source))
         runs = any(stream.transport == id for stream in self._streams.values())
-        self._ice.open(
+        ice.open(
             transport,
             self._table.sockets(id),
             command.credentials,
@@ -133,7 +138,9 @@ class StreamSlots:
         )
 
     def check(self, command: c.CheckCandidates, done: Done) -> None:
-        """Check candidates; `done` is called in another thread."""
+        """Check candidates; `done` is called in another thread. Raises CommandError when none were gathered."""
+        if self._ice is None:
+            raise CommandError("the candidates of this side have to be gathered first")
         self._ice.check(
             command.transport,
             command.credentials,
@@ -142,6 +149,15 @@ class StreamSlots:
             mux=command.mux,
             done=done,
         )
+
+    def _new_ice(self) -> ICEHost:
+        """Hardly any call uses ICE, and its thread needs what the engine does without."""
+        from .ice.host import ICEHost
+
+        def tell(transport: int, consents: bool) -> None:
+            self._later(lambda: self._emit(c.ConsentChanged(transport, consents)))
+
+        return ICEHost(tell)
 
     def _transport(self, transport: int) -> int:
         try:
@@ -163,7 +179,8 @@ class StreamSlots:
         except ValueError as error:
             desk.mixer.remove_slot(command.slot)
             raise CommandError(str(error)) from error
-        self._ice.stop_reading(command.transport)
+        if self._ice is not None:
+            self._ice.stop_reading(command.transport)
         stream = _Stream(command.stream, desk, command.slot, transport, row)
         self._streams[command.stream] = self._stream_at[row] = stream
         self._slot_of_row[row] = command.slot
@@ -202,7 +219,8 @@ class StreamSlots:
     def close(self, now: float) -> None:
         """End all streams and close all ports."""
         self._table.close(now)
-        self._ice.close()
+        if self._ice is not None:
+            self._ice.close()
 
     def _stream(self, id: int) -> _Stream:
         try:

@@ -4,7 +4,8 @@ The stream opens its ports when it is initialised, starts when both descriptions
 part in its own `bridge`, where the sound device is. On local hold it leaves the bridge, so that the local party neither
 hears nor is heard; on remote hold it stays, so that music from there is heard.
 
-Whether it is encrypted is for the account to say (`encryption`). ICE is not spoken.
+Whether it is encrypted is for the account to say (`encryption`), as is whether its way is looked for by ICE
+(`traversal`); the stream starts when that is found, or is not.
 """
 
 from __future__ import annotations
@@ -31,18 +32,20 @@ from sipsimple.loop import Result, TaskOwner, run_in_loop
 from sipsimple.notification import IObserver, Notification, NotificationCenter
 from sipsimple.streams.encryption import EncryptionPolicy
 from sipsimple.streams.interface import IMediaStream, InvalidStreamError, UnknownStreamError
+from sipsimple.streams.places import TransportAttributes
 from sipsimple.streams.recording import StreamRecording, recording_path
 from sipsimple.streams.registry import MediaStreamRegistrar
+from sipsimple.streams.traversal import stun_servers, turn_server, wants_ice
 
 NEGOTIATED_STATES: Final = ("INITIALIZED", "WAIT_ICE", "ESTABLISHED")
 
 
 @implementer(IMediaStream, IAudioPort, IObserver)
-class AudioStream(metaclass=MediaStreamRegistrar):
+class AudioStream(TransportAttributes, metaclass=MediaStreamRegistrar):
     """An audio stream of a session.
 
-    `state` is one of NULL, INITIALIZING, INITIALIZED, ESTABLISHED, ENDED. Raises RuntimeError when the application has
-    no voice mixer yet.
+    `state` is one of NULL, INITIALIZING, INITIALIZED, WAIT_ICE, ESTABLISHED, ENDED. Raises RuntimeError when the
+    application has no voice mixer yet.
     """
 
     type = "audio"
@@ -137,65 +140,6 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         return self._audio.statistics if self._audio is not None else None
 
     @property
-    def srtp_active(self) -> bool:
-        return self._transport is not None and self._transport.srtp_active
-
-    @property
-    def srtp_cipher(self) -> str | None:
-        """The suite of SRTP in use, by its name in RFC 4568 or RFC 7714; None when nothing is encrypted."""
-        return self._transport.srtp_cipher if self._transport is not None else None
-
-    @property
-    def srtp_keying(self) -> str | None:
-        """How the keys of SRTP were, or are being, agreed on: `sdes` or `dtls`; None for plain RTP."""
-        return self._transport.srtp_keying if self._transport is not None else None
-
-    @property
-    def ice_active(self) -> bool:
-        return self._transport is not None and self._transport.ice_active
-
-    @property
-    def local_rtp_address(self) -> str | None:
-        return self._transport.local_rtp_address if self._transport is not None else None
-
-    @property
-    def local_rtp_port(self) -> int | None:
-        return self._transport.local_rtp_port if self._transport is not None else None
-
-    @property
-    def remote_rtp_address_sdp(self) -> str | None:
-        return self._transport.remote_rtp_address_sdp if self._transport is not None else None
-
-    @property
-    def remote_rtp_port_sdp(self) -> int | None:
-        return self._transport.remote_rtp_port_sdp if self._transport is not None else None
-
-    @property
-    def remote_rtp_address_received(self) -> str | None:
-        return self._transport.remote_rtp_address_received if self._transport is not None else None
-
-    @property
-    def remote_rtp_port_received(self) -> int | None:
-        return self._transport.remote_rtp_port_received if self._transport is not None else None
-
-    @property
-    def remote_rtp_address(self) -> str | None:
-        """Where we send to: the address of the description, or the one that ICE chose."""
-        return self.remote_rtp_address_received if self.ice_active else self.remote_rtp_address_sdp
-
-    @property
-    def remote_rtp_port(self) -> int | None:
-        return self.remote_rtp_port_received if self.ice_active else self.remote_rtp_port_sdp
-
-    @property
-    def local_rtp_candidate_type(self) -> str | None:
-        return self._transport.local_rtp_candidate_type if self._transport is not None else None
-
-    @property
-    def remote_rtp_candidate_type(self) -> str | None:
-        return self._transport.remote_rtp_candidate_type if self._transport is not None else None
-
-    @property
     def recording_active(self) -> bool:
         return self._recording is not None
 
@@ -220,6 +164,9 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         if self.state != "INITIALIZING":
             return
         try:
+            if wants_ice(self.account, self._offer if direction == "incoming" else None):
+                self._spawn(self._open_for_ice, direction)
+                return
             self._transport = self._make_transport(direction)
             if self._transport.open_at_once():
                 self._opened(direction)
@@ -236,6 +183,30 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         except SIPCoreError as error:
             self._fail(str(error))
 
+    async def _open_for_ice(self, direction: str) -> None:
+        """Open the ports with the first STUN server that answers, or else with none."""
+        options: dict[str, Any] = {"use_ice": True, "turn_server": turn_server(self.account)}
+        reason = ""
+        for server in (*await stun_servers(self.account), None):
+            if server is not None:
+                options["ice_stun_address"], options["ice_stun_port"] = server
+            else:
+                options["ice_stun_address"] = None
+            try:
+                transport = self._transport = self._make_transport(direction, options)
+            except SIPCoreError as error:
+                self._fail(str(error))
+                return
+            NotificationCenter().add_observer(self, sender=transport)
+            try:
+                await transport.open()
+                self._opened(direction)
+                return
+            except SIPCoreError as error:
+                reason = str(error)
+                NotificationCenter().discard_observer(self, sender=transport)
+        self._fail(reason)
+
     def _opened(self, direction: str) -> None:
         NotificationCenter().add_observer(self, name="SystemIPAddressDidChange")
         if self._refusal is None:
@@ -243,13 +214,13 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         self.state = "INITIALIZED"
         post("MediaStreamDidInitialize", self)
 
-    def _make_transport(self, direction: str) -> RTPTransport:
+    def _make_transport(self, direction: str, options: dict[str, Any] | None = None) -> RTPTransport:
         """The ports, not yet open. Raises SIPCoreError when SRTP is demanded and we must not offer it."""
         policy, local_ip = self._policy, SIPSimpleSettings().local_ip
         offer = self._offer if direction == "incoming" else None
         if offer is not None:
             self._refusal = policy.objection(*offer)
-        return policy.transport(None if local_ip is None else str(local_ip), offer)
+        return policy.transport(None if local_ip is None else str(local_ip), offer, options or {})
 
     @property
     def _policy(self) -> EncryptionPolicy:
@@ -292,7 +263,15 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         except SIPCoreError as error:
             self._fail(str(error))
             return
-        self.state, self._settled_policy = "ESTABLISHED", self._policy
+        self._settled_policy = self._policy
+        ice = self._transport.connectivity if self._transport is not None else None
+        if ice is not None and ice.checking:
+            self.state = "WAIT_ICE"
+        else:
+            self._established()
+
+    def _established(self) -> None:
+        self.state = "ESTABLISHED"
         slot = self.consumer_slot
         slots_changed(self, consumer=(None, slot), producer=(None, self.producer_slot))
         self._follow_hold()
@@ -378,7 +357,7 @@ class AudioStream(metaclass=MediaStreamRegistrar):
 
     def _close(self) -> None:
         audio, transport = self._audio, self._transport
-        slot = audio.slot if audio is not None else None
+        slot = audio.last_slot if audio is not None else None
         self._audio = self._transport = None
         self._take_part(False)
         if self.device in self.bridge:
@@ -388,6 +367,7 @@ class AudioStream(metaclass=MediaStreamRegistrar):
             NotificationCenter().discard_observer(self, sender=audio)
             audio.stop()
         if transport is not None:
+            NotificationCenter().discard_observer(self, sender=transport)
             transport.close()
         if slot is not None:
             slots_changed(self, consumer=(slot, None), producer=(None if self._muted else slot, None))
@@ -490,6 +470,8 @@ class AudioStream(metaclass=MediaStreamRegistrar):
         """Hand on what the audio transport tells, and follow a change of our address."""
         if notification.name == "SystemIPAddressDidChange" and self._transport is not None:
             self._transport.moved(notification.data.new_ip_address)
+        if notification.sender is self._transport and self._transport is not None:
+            self._follow_ice(notification)
         if notification.sender is not self._audio:
             return
         if notification.name == "RTPAudioStreamGotDTMF":
@@ -498,3 +480,13 @@ class AudioStream(metaclass=MediaStreamRegistrar):
             self._follow_encryption()
         elif notification.name == "RTPAudioTransportDidFail":
             self._fail(notification.data.reason)
+
+    def _follow_ice(self, notification: Notification) -> None:
+        """Hand on what the transport tells of ICE, and start when that has come to its end."""
+        name = notification.name.removeprefix("RTPTransport")
+        if not name.startswith("ICENegotiation"):
+            return
+        data = {key: value for key, value in vars(notification.data).items() if key != "timestamp"}
+        post(f"AudioStream{name}", self, **data)
+        if name != "ICENegotiationStateDidChange" and self.state == "WAIT_ICE":
+            self._established()

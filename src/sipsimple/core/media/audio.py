@@ -44,6 +44,7 @@ class AudioTransport(AudibleSlot):
         self._enable_silence_detection = bool(enable_silence_detection)
         self._id = 0
         self._is_started = False
+        self._consents = True
         self._agreement: formats.Agreement | None = None
         self._direction: str | None = None
         self._config: StreamConfig | None = None
@@ -152,14 +153,17 @@ class AudioTransport(AudibleSlot):
             raise ValueError("no_media_timeout and media_check_interval are in seconds and must not be negative")
         agreement = self._agree(local_sdp, remote_sdp, sdp_index)
         self._know_remote(local_sdp, remote_sdp, sdp_index)
+        self._agreement, self._direction = agreement, agreement.direction
         self._config = self._new_config(agreement, float(no_media_timeout), float(media_check_interval))
         slot = self._mixer.take_slot()
         self._id = self._client.new_id()
         self._client.listen(self._id, self)
         self._occupy(slot, commands.StopStream(self._id))
         self._is_started = True
-        self._agreement, self._direction = agreement, agreement.direction
-        command = commands.StartStream(self._mixer.id, slot, self._id, self._transport.id, self._config)
+        self._connect(local_sdp, remote_sdp, sdp_index)
+        command = commands.StartStream(
+            self._mixer.id, slot, self._id, self._transport.id, self._permitted(self._config)
+        )
         self._client.post(command)
         if self._volume != 100:
             self.volume = self._volume
@@ -174,6 +178,7 @@ class AudioTransport(AudibleSlot):
         agreement = self._agree(local_sdp, remote_sdp, sdp_index)
         self._know_remote(local_sdp, remote_sdp, sdp_index)
         self._agreement, self._direction = agreement, agreement.direction
+        self._connect(local_sdp, remote_sdp, sdp_index)
         self._use(self._new_config(agreement, self._config.no_media_timeout, self._config.media_check_interval))
 
     def update_direction(self, direction: str) -> None:
@@ -191,6 +196,7 @@ class AudioTransport(AudibleSlot):
         if self._slot is None:
             return
         self._client.ignore(self._id)
+        self._client.ignore(self._transport.id)
         # Hardly anybody asks for the last statistics, and whoever does may do so at any time later.
         self._final_statistics = self._client.request(commands.StopStream(self._id, patient=True))
         if self._statistics is not None:
@@ -254,16 +260,42 @@ class AudioTransport(AudibleSlot):
             self._transport.agree(local_sdp, remote_sdp, index)
             self._transport.remote_is(remote_sdp, index)
 
+    def _connect(self, local_sdp: Any, remote_sdp: Any, index: int) -> None:
+        """Let ICE look for the way, if it is to be used; media follows it once it is known."""
+        if self._transport.connectivity is not None:
+            self._client.listen(self._transport.id, self)
+            self._transport.connect(local_sdp, remote_sdp, index, self._connected)
+
+    def _connected(self) -> None:
+        if self._slot is not None and self._config is not None and self._agreement is not None:
+            config = self._config
+            config = self._new_config(self._agreement, config.no_media_timeout, config.media_check_interval)
+            self._use(replace(config, direction=self._direction or config.direction))
+
+    def _permitted(self, config: StreamConfig) -> StreamConfig:
+        """The configuration, sending nothing where the remote has not agreed to it (RFC 8445 12.1, RFC 7675 5.1)."""
+        ice = self._transport.connectivity
+        if ice is None or (self._consents and (ice.active or not ice.checking)):
+            return config
+        return replace(config, direction=formats.direction_of(False, formats.receives(config.direction)))
+
     def _new_config(
         self, agreement: formats.Agreement, no_media_timeout: float, media_check_interval: float
     ) -> StreamConfig:
         place = (agreement.remote_address, agreement.remote_rtp_port, agreement.remote_rtcp_port)
         if agreement.remote_address in formats.NOWHERE:
             place = self._place_on_hold(*place)
+        rtcp_address: str | None = None
+        ice = self._transport.connectivity
+        if ice is not None and (rtp := ice.place(1)) is not None:
+            rtcp = ice.place(2)
+            place = (rtp.address, rtp.port, rtcp.port if rtcp is not None else place[2])
+            rtcp_address = rtcp.address if rtcp is not None else None
         return StreamConfig(
             remote_address=place[0],
             remote_rtp_port=place[1],
             remote_rtcp_port=place[2],
+            remote_rtcp_address=rtcp_address,
             codec=agreement.codec.name,
             payload_type=agreement.payload_type,
             receive_type=agreement.receive_type,
@@ -289,7 +321,7 @@ class AudioTransport(AudibleSlot):
 
     def _use(self, config: StreamConfig) -> None:
         self._config = config
-        self._client.post(commands.UpdateStream(self._id, config))
+        self._client.post(commands.UpdateStream(self._id, self._permitted(config)))
 
     def _refused(self, command: commands.Command, error: SIPCoreError) -> None:
         """The engine could not start the stream, or not go on with it as was agreed."""
@@ -313,6 +345,9 @@ class AudioTransport(AudibleSlot):
                 self._transport.heard_from(event.address, event.port)
             case commands.CommandFailed():
                 self._refused(event.command, translate(event.error))
+            case commands.ConsentChanged() if self._config is not None:
+                self._consents = event.consents
+                self._use(self._config)
             case commands.StreamSecured():
                 self._transport.secured(event.suite)
                 post("RTPAudioTransportDidSecure", self, cipher=event.suite)

@@ -316,6 +316,8 @@ def _key(event: Any) -> Hashable:
             return event.stream
         case commands.FirstPacketReceived() | commands.RemoteAddressChanged():
             return event.stream
+        case commands.ConsentChanged():
+            return event.transport
         case commands.StreamSecured() | commands.StreamSecurityFailed():
             return event.stream
         case _:

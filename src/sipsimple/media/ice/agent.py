@@ -96,6 +96,12 @@ class _Connection(Connection):
     def data_received(self, data: bytes, component: int) -> None:
         """Media is the engine's: what comes before the stream runs is too early to be played."""
 
+    def request_received(self, message: Message, addr: tuple[str, int], protocol: StunProtocol) -> None:
+        """Answer a check; one that comes before we know our role has the other one."""
+        if self.remote_username is None:
+            self.ice_controlling = "ICE-CONTROLLED" in message.attributes
+        super().request_received(message, addr, protocol)
+
     async def query_consent(self) -> None:
         heard = asyncio.get_running_loop().time()
         consents = True

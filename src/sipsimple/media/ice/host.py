@@ -114,6 +114,8 @@ class ICEHost:
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await asyncio.gather(*(self._end(transport) for transport in list(self._agents)))
+                    # Those that ended before may still be at it.
+                    await asyncio.gather(*self._tasks)
             except TimeoutError:
                 log.info("a relay was not told goodbye")
             finally:

@@ -1,0 +1,216 @@
+"""Calls whose media finds its way by ICE, through the whole application: what each side tells, and what is agreed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from sipsimple.account import Account
+from sipsimple.core import SIPURI, Engine, ToHeader
+from sipsimple.session import Session
+from sipsimple.streams import AudioStream
+from sipsimple.util import Route
+from tests.support.agent import ALICE, SETTINGS, Agent, eventually, running_agent
+from tests.support.raw_peer import RawPeer
+
+BOB = "bob@example.org"
+STATE = "AudioStreamICENegotiationStateDidChange"
+SUCCESS, FAILURE = "AudioStreamICENegotiationDidSucceed", "AudioStreamICENegotiationDidFail"
+OFFER = """v=0
+o=- 1 1 IN IP4 127.0.0.1
+s=raw
+c=IN IP4 127.0.0.1
+t=0 0
+m=audio {port} RTP/AVP 0
+a=ice-ufrag:abcd
+a=ice-pwd:abcdefghijklmnopqrstuvwx
+a=candidate:1 1 UDP 2130706431 127.0.0.1 {candidate} typ host
+"""
+
+
+@pytest.fixture
+async def both(nothing_left: None) -> AsyncIterator[Agent]:
+    """A running application with the accounts of Alice and Bob, who both want ICE and know no server."""
+    account = {
+        "enabled": "true",
+        "registration": {"enabled": "false"},
+        "nat_traversal": {"use_ice": "true", "stun_server_list": []},
+    }
+    everything = {**SETTINGS["SIPSimpleSettings"], "default_account": ALICE}
+    async with running_agent({"SIPSimpleSettings": everything, "Accounts": {ALICE: account, BOB: account}}) as agent:
+        yield agent
+
+
+def call(agent: Agent, user: str = "bob", port: int | None = None) -> tuple[Session, AudioStream]:
+    """Alice calls Bob, or somebody at a port of this host."""
+    session, stream = Session(agent.account), AudioStream(agent.account)
+    session.connect(
+        ToHeader(SIPURI("127.0.0.1", user)), [Route("127.0.0.1", port or Engine().udp_port, "udp")], [stream]
+    )
+    return session, stream
+
+
+async def talking(agent: Agent) -> tuple[Session, Session]:
+    """A call of Alice's that Bob has accepted."""
+    caller, _ = call(agent)
+    callee = await agent.incoming()
+    callee.accept(callee.proposed_streams or [])
+    for session in (caller, callee):
+        await agent.record.until(session, "DidStart")
+    return caller, callee
+
+
+async def heard(session: Session, more: int = 10) -> None:
+    """Wait for packets from the other side."""
+    (stream,) = session.streams
+
+    def packets() -> int:
+        return int((stream.statistics or {"rx": {"packets": 0}})["rx"]["packets"])
+
+    before = packets()
+    await eventually(lambda: packets() >= before + more, f"{more} packets after {before}")
+
+
+def states(agent: Agent, stream: object) -> list[str]:
+    return [n.data.state for n in agent.record.all if n.sender is stream and n.name == STATE]
+
+
+@pytest.mark.spec(161, 166, 167, 168, 169, 178, 179)
+async def test_two_sides_with_ice_agree_on_a_pair_and_tell_so(both: Agent):
+    for session in (first := await talking(both)):
+        (stream,) = session.streams
+        other = next(it for it in first if it is not session).streams[0]
+        assert stream.ice_active is True
+        assert (stream.local_rtp_candidate_type, stream.remote_rtp_candidate_type) == ("host", "host")
+        assert (stream.remote_rtp_address_received, stream.remote_rtp_port_received) == (
+            "127.0.0.1",
+            other.local_rtp_port,
+        )
+        data = both.record.data(stream, SUCCESS)
+        here, there = f"127.0.0.1:{stream.local_rtp_port}", f"127.0.0.1:{other.local_rtp_port}"
+        assert data.chosen_local_candidates["rtp_cand_type"] == "host"
+        assert data.chosen_local_candidates["rtp_cand_ip"] == here
+        assert data.chosen_remote_candidates["rtp_cand_ip"] == there
+        assert data.chosen_remote_candidates["rtcp_cand_ip"] == f"127.0.0.1:{other.local_rtp_port + 1}"
+        assert re.fullmatch(r"\d+s:\d{3}", data.duration)
+        assert [0, 1, here, "host"] in data.local_candidates
+        assert [0, 1, there, "host"] in data.remote_candidates
+        checks = [check[1:] for check in data.connectivity_checks_results]
+        assert [1, here, there, "nominated", "Succeeded"] in checks
+        assert states(both, stream) == [
+            "ICE Candidates Gathering",
+            "ICE Candidates Gathered",
+            "ICE Session Initialized",
+            "ICE Negotiation In Progress",
+            "ICE Negotiation Succeeded",
+        ]
+        names = both.record.names(stream)
+        assert names.index(SUCCESS) < names.index("MediaStreamDidStart")
+        await heard(session)
+    await end(both, *first)
+
+
+async def end(agent: Agent, *sessions: Session) -> None:
+    sessions[0].end()
+    for session in sessions:
+        await agent.record.until(session, "DidEnd")
+
+
+@pytest.mark.spec(161, 168, 169)
+async def test_a_hold_leaves_the_pair_as_it_is(both: Agent):
+    caller, callee = await talking(both)
+    caller.hold()
+    await both.record.until(callee.streams[0], "AudioStreamDidChangeHoldState")
+    caller.unhold()
+    await both.record.until(callee.streams[0], "AudioStreamDidChangeHoldState", 2)
+    for session in (caller, callee):
+        await heard(session)
+        assert session.streams[0].ice_active
+        assert both.record.names(session.streams[0]).count(SUCCESS) == 1
+        assert "AudioStreamDidChangeRTPParameters" not in both.record.names(session.streams[0])
+    await end(both, caller, callee)
+
+
+@pytest.mark.spec(161, 168, 169, 180)
+async def test_a_call_to_somebody_without_ice_goes_on_without(both: Agent):
+    Account(BOB).nat_traversal.use_ice = False
+    caller, callee = await talking(both)
+    (stream,) = caller.streams
+    data = both.record.data(stream, FAILURE)
+    assert data.reason == "the remote does not use ICE"
+    assert data.timestamp is not None
+    assert states(both, stream)[-1] == "ICE Negotiation Failed"
+    assert FAILURE not in both.record.names(callee.streams[0])
+    for session in (caller, callee):
+        assert session.streams[0].ice_active is False
+        assert session.streams[0].local_rtp_candidate_type is None
+        await heard(session)
+    await end(both, caller, callee)
+
+
+async def test_a_call_from_somebody_without_ice_has_none(both: Agent):
+    both.account.nat_traversal.use_ice = False
+    caller, callee = await talking(both)
+    assert states(both, callee.streams[0]) == []
+    for session in (caller, callee):
+        await heard(session)
+    await end(both, caller, callee)
+
+
+@pytest.mark.spec(180)
+async def test_candidates_that_do_not_answer_end_in_plain_rtp(both: Agent, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sipsimple.media.ice.agent.MAX_NEGOTIATION", 0.3)
+    with RawPeer() as peer:
+        peer.request("INVITE", OFFER.format(port=9, candidate=9))
+        session = await both.incoming()
+        session.accept(session.proposed_streams or [])
+        answer = (await peer.response(200)).body.decode()
+        assert answer.count("a=candidate:") == 2
+        peer.request("ACK", cseq=1)
+        (stream,) = session.proposed_streams or session.streams
+        data = await both.record.until(stream, FAILURE)
+        assert data.reason == "no pair of candidates was agreed on in 0.3 seconds"
+        await both.record.until(session, "DidStart")
+        assert (stream.state, stream.ice_active) == ("ESTABLISHED", False)
+        session.end()
+        peer.respond(await peer.expect("BYE"), 200)
+        await both.record.until(session, "DidEnd")
+
+
+async def test_a_description_that_was_changed_on_its_way_is_answered_as_a_mismatch(both: Agent):
+    with RawPeer() as peer:
+        peer.request("INVITE", OFFER.format(port=4000, candidate=4002))
+        session = await both.incoming()
+        session.accept(session.proposed_streams or [])
+        answer = (await peer.response(200)).body.decode()
+        peer.request("ACK", cseq=1)
+        await both.record.until(session, "DidStart")
+        assert "a=ice-mismatch" in answer
+        assert "a=candidate" not in answer
+        assert session.streams[0].ice_active is False
+        session.end()
+        peer.respond(await peer.expect("BYE"), 200)
+        await both.record.until(session, "DidEnd")
+
+
+async def test_credentials_are_random_and_of_enough_bits(both: Agent):
+    seen: set[Any] = set()
+    with RawPeer() as peer:
+        for _ in range(2):
+            session, _ = call(both, "raw", peer.port)
+            offer = await peer.expect("INVITE")
+            lines = offer.body.decode().splitlines()
+            username, password = (
+                next(line.partition(":")[2] for line in lines if line.startswith(f"a={name}:"))
+                for name in ("ice-ufrag", "ice-pwd")
+            )
+            assert re.fullmatch(r"[A-Za-z0-9+/]{4,256}", username)
+            assert re.fullmatch(r"[A-Za-z0-9+/]{22,256}", password)
+            assert lines[-1] == "a=sendrecv"
+            seen |= {username, password}
+            peer.respond(offer, 486)
+            await both.record.until(session, "DidFail")
+    assert len(seen) == 4
