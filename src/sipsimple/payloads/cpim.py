@@ -19,6 +19,7 @@ import quopri
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 __all__ = [
@@ -40,6 +41,8 @@ CORE_NAMESPACE: Final = "urn:ietf:params:cpim-headers:"
 MAX_HEADERS: Final = 128
 """Lines in each of the two header blocks."""
 MAX_LINE_LENGTH: Final = 16 * 1024
+REMEMBERED_LINES: Final = 256
+"""Header lines that are not read again: most are the same in every message of a conversation."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-^_`|~]{1,128}")
 _LANGUAGE: Final = re.compile(r"[A-Za-z0-9\-]{1,64}")
@@ -100,17 +103,21 @@ class CPIMDocument:
         """Read a message; raises CPIMParserError and nothing else."""
         lines, place = _header_block(data, 0, "message headers")
         mime_lines, place = _header_block(data, place, "content headers")
-        content_headers = list(_mime_headers(mime_lines))
-        types = [value for name, value in content_headers if name.lower() == "content-type"]
-        if not types or not types[0]:
+        content_type = encoding = ""
+        others = []
+        for name, value in _mime_headers(mime_lines):
+            match name.lower():
+                case "content-type":
+                    content_type = content_type or value
+                case "content-transfer-encoding":
+                    encoding = encoding or value
+                case "mime-version":
+                    pass
+                case _:
+                    others.append((name, value))
+        if not content_type:
             raise CPIMParserError("the content has no Content-Type")
-        encoding = next((value for name, value in content_headers if name.lower() == "content-transfer-encoding"), "")
-        others = [
-            (name, value)
-            for name, value in content_headers
-            if name.lower() not in {"content-type", "content-transfer-encoding", "mime-version"}
-        ]
-        return cls(tuple(_fields(lines)), types[0], _decoded(data[place:], encoding), tuple(others))
+        return cls(tuple(_fields(lines)), content_type, _decoded(data[place:], encoding), tuple(others))
 
     def encode(self) -> bytes:
         """The wire form; raises ValueError for names and values that have none."""
@@ -204,13 +211,11 @@ def _fields(lines: Iterable[str]) -> Iterator[CPIMField]:
     prefixes: dict[str, str] = {}
     default = CORE_NAMESPACE
     for line in lines:
-        full_name, colon, rest = line.partition(":")
-        prefix, dot, name = full_name.rpartition(".")
-        if not colon or _NAME.fullmatch(name) is None or (dot and prefix not in prefixes):
+        prefix, name, language, value = _split_line(line)
+        if not name or (prefix is not None and prefix not in prefixes):
             continue
-        uri = prefixes[prefix] if dot else default
-        language, value = _parameters(rest)
-        if name.upper() == "NS" and (not dot or uri == CORE_NAMESPACE):
+        uri = default if prefix is None else prefixes[prefix]
+        if name.upper() == "NS" and (prefix is None or uri == CORE_NAMESPACE):
             try:
                 declared, declared_uri = parse_address(value)
             except ValueError:
@@ -220,8 +225,18 @@ def _fields(lines: Iterable[str]) -> Iterator[CPIMField]:
             elif _NAME.fullmatch(declared):
                 prefixes[declared] = declared_uri
             continue
-        namespace = None if uri == CORE_NAMESPACE else CPIMNamespace(uri, prefix)
+        namespace = None if uri == CORE_NAMESPACE else CPIMNamespace(uri, prefix or "")
         yield CPIMField(name, value, namespace, language)
+
+
+@lru_cache(maxsize=REMEMBERED_LINES)
+def _split_line(line: str) -> tuple[str | None, str, str | None, str]:
+    """Prefix, name, language and value; the name is empty for what is no header."""
+    full_name, colon, rest = line.partition(":")
+    prefix, dot, name = full_name.rpartition(".")
+    if not colon or _NAME.fullmatch(name) is None:
+        name = ""
+    return prefix if dot else None, name, *_parameters(rest)
 
 
 def _parameters(rest: str) -> tuple[str | None, str]:
@@ -250,6 +265,8 @@ def _mime_headers(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _decoded(content: bytes, encoding: str) -> bytes:
+    if not encoding:
+        return content
     match encoding.strip().lower():
         case "base64":
             try:

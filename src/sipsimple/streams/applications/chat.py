@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from sipsimple.payloads.cpim import (
@@ -21,7 +22,7 @@ from sipsimple.payloads.cpim import (
     unescape,
 )
 from sipsimple.sip.errors import MalformedURI
-from sipsimple.sip.uri import parse_any_uri
+from sipsimple.sip.uri import FrozenSIPURI, parse_any_uri
 
 __all__ = [
     "CPIMHeader",
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 UTF_8: Final = "utf-8"
+REMEMBERED_ADDRESSES: Final = 256
+"""Addresses that are not read again: the same few are in every message of a chat."""
 
 
 class MultilingualText(str):
@@ -84,13 +87,7 @@ class CPIMIdentity(ChatIdentity):
 
         Raises ValueError.
         """
-        name, uri = parse_address(text)
-        if ":" not in uri.partition("@")[0]:
-            uri = f"sip:{uri}"
-        try:
-            return cls(parse_any_uri(uri), name)
-        except MalformedURI as error:
-            raise ValueError(f"{text[:80]!r} names nobody: {error}") from error
+        return cls(*_read_address(text))
 
 
 class CPIMHeader:
@@ -170,29 +167,26 @@ class CPIMMessage(ChatMessage):
     def parse(cls, data: str | bytes) -> CPIMMessage:
         """Read a message; raises CPIMParserError. A header that cannot be understood counts as missing."""
         document = CPIMDocument.parse(data.encode() if isinstance(data, str) else data)
-        core = [field for field in document.fields if field.namespace is None]
-
-        def values(*names: str) -> list[str]:
-            return [field.value for field in core if field.name.lower() in names]
-
-        senders = _identities(values("from"))
-        dates = [moment for value in values("datetime") if (moment := _moment(value)) is not None]
-        # RFC 3862 4.7 says Require; others have always written Required.
-        required = [name.strip() for value in values("require", "required") for name in value.split(",")]
-        content_type = document.content_type
+        core: dict[str, list[CPIMField]] = {}
+        additional = []
+        for field in document.fields:
+            name = field.name.lower()
+            if field.namespace is None and name in _CORE:
+                core.setdefault(_CORE[name], []).append(field)
+            else:
+                additional.append(CPIMHeader(field.name, field.namespace, field.text))
+        senders = _identities(core.get("from", ()))
+        dates = [moment for field in core.get("datetime", ()) if (moment := _moment(field.value)) is not None]
+        required = [name.strip() for field in core.get("require", ()) for name in field.value.split(",")]
         return cls(
-            *decode_body(document.content, content_type),
+            *decode_body(document.content, document.content_type),
             sender=senders[0] if senders else None,
-            recipients=_identities(values("to")),
-            courtesy_recipients=_identities(values("cc")),
-            subject=_subject(core),
+            recipients=_identities(core.get("to", ())),
+            courtesy_recipients=_identities(core.get("cc", ())),
+            subject=_subject(core.get("subject", ())),
             timestamp=dates[0] if dates else None,
             required=[name for name in required if name],
-            additional_headers=[
-                CPIMHeader(field.name, field.namespace, field.text)
-                for field in document.fields
-                if field.namespace is not None or field.name.lower() not in _CORE
-            ],
+            additional_headers=additional,
         )
 
     def encode(self) -> bytes:
@@ -224,7 +218,8 @@ class CPIMMessage(ChatMessage):
         return self.encode().decode(errors="replace")
 
 
-_CORE: Final = {"from", "to", "cc", "subject", "datetime", "require", "required", "ns"}
+# RFC 3862 4.7 says Require; others have always written Required.
+_CORE: Final = {name: name for name in ("from", "to", "cc", "subject", "datetime", "require")} | {"required": "require"}
 
 
 def decode_body(data: bytes, content_type: str) -> tuple[str | bytes, str]:
@@ -246,18 +241,29 @@ def _address(name: str, identity: ChatIdentity) -> CPIMField:
     return CPIMField(name, format_address(identity.display_name, str(identity.uri)))
 
 
-def _identities(values: Iterable[str]) -> list[ChatIdentity]:
+def _identities(fields: Iterable[CPIMField]) -> list[ChatIdentity]:
     identities: list[ChatIdentity] = []
-    for value in values:
+    for field in fields:
         try:
-            identities.append(CPIMIdentity.parse(value))
+            identities.append(CPIMIdentity(*_read_address(field.value)))
         except ValueError:
             continue
     return identities
 
 
-def _subject(fields: Sequence[CPIMField]) -> MultilingualText | None:
-    subjects = [field for field in fields if field.name.lower() == "subject"]
+@lru_cache(maxsize=REMEMBERED_ADDRESSES)
+def _read_address(text: str) -> tuple[FrozenSIPURI, str | None]:
+    """URI and name; raises ValueError."""
+    name, uri = parse_address(text)
+    if ":" not in uri.partition("@")[0]:
+        uri = f"sip:{uri}"
+    try:
+        return parse_any_uri(uri), name
+    except MalformedURI as error:
+        raise ValueError(f"{text[:80]!r} names nobody: {error}") from error
+
+
+def _subject(subjects: Sequence[CPIMField]) -> MultilingualText | None:
     if not subjects:
         return None
     plain = next((field for field in subjects if field.language is None), subjects[0])

@@ -156,7 +156,7 @@ class ChatStream(ChatroomStream):
         sent to a remote that does not take indications. Raises ValueError for other states and for a `refresh` that is
         not above 0, ChatStreamError as `send_message` does.
         """
-        document = IsComposing(state, refresh, last_active or datetime.now().astimezone(), "text")
+        document = IsComposing(state, refresh, last_active or _now(), "text")
         letter = _Letter(
             secrets.token_hex(8),
             document.encode(),
@@ -262,7 +262,7 @@ class ChatStream(ChatroomStream):
             recipients=letter.recipients or everybody,
             courtesy_recipients=letter.courtesy_recipients,
             subject=letter.subject,
-            timestamp=letter.timestamp or datetime.now().astimezone(),
+            timestamp=letter.timestamp or _now(),
             required=letter.required,
             additional_headers=letter.additional_headers,
         )
@@ -354,7 +354,6 @@ class ChatStream(ChatroomStream):
 
     def _take(self, chunk: MSRPData) -> int:
         """Tell what a message says; the status to report about it."""
-        now = datetime.now().astimezone()
         content_type = chunk.content_type or ""
         message: ChatMessage
         if content_type.partition(";")[0].strip().lower() == CPIM:
@@ -364,11 +363,11 @@ class ChatStream(ChatroomStream):
                 return _BAD_REQUEST
             if not media_type_matches(message.content_type, self.accept_wrapped_types or ()):
                 return _UNSUPPORTED
-            message.timestamp = message.timestamp or now
+            message.timestamp = message.timestamp or _now()
             message.sender = message.sender or self.remote_identity
         else:
             body, content_type = decode_body(chunk.data, content_type)
-            message = ChatMessage(body, content_type, self.remote_identity, self.local_identity, now)
+            message = ChatMessage(body, content_type, self.remote_identity, self.local_identity, _now())
         if message.content_type.partition(";")[0].strip().lower() == iscomposing.CONTENT_TYPE:
             return self._take_indication(message)
         self._post("ChatStreamGotMessage", message=message)
@@ -389,6 +388,10 @@ class ChatStream(ChatroomStream):
             sender=message.sender,
         )
         return 200
+
+
+def _now() -> datetime:
+    return datetime.now().astimezone()
 
 
 def _party(identity: ChatIdentity) -> tuple[str | None, str]:
