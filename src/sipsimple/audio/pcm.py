@@ -115,7 +115,7 @@ class PCMPort:
         if self._slot is not None:
             return
         bound_loop()  # without the middleware there would be nobody to bring the news
-        slot = SampleSlot(self.mixer, self._take_report)
+        slot = SampleSlot(self.mixer, self._take_report, self._leave)
         slot.start(self.sample_rate, self.capture)
         self._slot = slot
         self._heard.clear()
@@ -124,18 +124,23 @@ class PCMPort:
         slots_changed(self, consumer=consumer, producer=(None, slot.slot))
 
     def stop(self) -> None:
-        """Be silent at once and leave the mixer; readers come to the end, writers get `PortClosed`."""
+        """Be silent at once and leave the mixer; readers come to the end, writers get `PortClosed`.
+
+        The same happens when the media engine dies; `start` makes the port usable again.
+        """
+        self._leave("the port was stopped")
+
+    def _leave(self, reason: str) -> None:
         slot, self._slot = self._slot, None
         if slot is None:
             return
-        number = slot.slot
+        number = slot.last_slot
         slot.stop()
-        run_in_loop(self._release)
+        run_in_loop(self._release, PortClosed(reason))
         consumer = (number, None) if self.capture else None
         slots_changed(self, consumer=consumer, producer=(number, None))
 
-    def _release(self) -> None:
-        error = PortClosed("the port was stopped")
+    def _release(self, error: PortClosed) -> None:
         for piece in self._queue:
             if piece.accepted is not None:
                 piece.accepted.set_exception(error)

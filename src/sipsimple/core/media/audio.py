@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -53,6 +54,7 @@ class AudioTransport(AudibleSlot):
         self._final_statistics: Future[Any] | None = None
         self._digits_until = 0.0
         self._local_media = self._describe(codecs, remote_sdp, sdp_index)
+        self._client.listen(("audio", transport.id), self)
 
     def _describe(self, codecs: list[str] | None, remote_sdp: Any, index: int) -> SDPMediaStream:
         chosen = formats.formats_for(
@@ -333,6 +335,12 @@ class AudioTransport(AudibleSlot):
             self._client.ignore(self._id)
             self._forget()
         post("RTPAudioTransportDidFail", self, reason=str(error))
+
+    def engine_died(self, reason: str) -> Callable[[], object] | None:
+        """The stream has ended, and its ports are gone."""
+        if not self._lost(self._id, self._transport.id) and self._is_started:
+            return None  # it was over before
+        return lambda: post("RTPAudioTransportDidFail", self, reason=reason)
 
     def handle_media_event(self, event: Any) -> None:
         """News of the stream from the engine."""

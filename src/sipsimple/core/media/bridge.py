@@ -25,6 +25,7 @@ class SlotBridge:
         self.id = self._client.new_id()
         self._members: dict[int, tuple[int | None, int | None]] = {}
         self._finalizer: weakref.finalize[[commands.Command], Any] | None = None
+        mixer.keep_bridge(self)
 
     def close(self) -> None:
         """End all memberships. Idempotent."""
@@ -65,6 +66,13 @@ class SlotBridge:
         elif self._finalizer is not None and len(self._members) < 2:
             self._finalizer()
             self._finalizer = None
+
+    def revive(self) -> None:
+        """Be in a fresh engine what this was in one that died."""
+        if self._finalizer is not None:
+            self._finalizer.detach()
+            self._finalizer = None
+        self._settle()
 
     def pairs(self) -> set[tuple[int, int]]:
         """The (source, destination) pairs that the bridge stands for."""

@@ -3,6 +3,9 @@
 The engine does not know the objects of the core, only numbers; `MediaClient` gives the numbers out and keeps, by weak
 reference, which object an event is for. Events are handed on in the loop thread. An error of the engine is translated
 here into the errors of the core, once.
+
+When the engine dies, what it did for calls and files ends with an error, and a fresh one is started at once, in which
+the mixers are what they were before; `MediaEngineDidFail` tells of it. An engine that dies again and again stays down.
 """
 
 from __future__ import annotations
@@ -14,12 +17,15 @@ import logging
 import os
 import sys
 import threading
+import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 from sipsimple.core.media.ready_ports import ReadyPorts
+from sipsimple.core.notices import post
 from sipsimple.loop import bound_loop, run_in_loop, running_bound_loop
 from sipsimple.media import commands
 from sipsimple.media.errors import (
@@ -44,6 +50,10 @@ FLUSH_DELAY: Final = 0.01
 """Seconds that a command may wait for others: less than a tick of the engine, whose waking costs more than commands."""
 
 DEFAULT_PORT_RANGE: Final = (40000, 40100)
+
+MAX_RESTARTS: Final = 5
+"""How often the engine is started again within `RESTART_PERIOD`; one that dies more often stays down."""
+RESTART_PERIOD: Final = 60.0  # seconds
 
 INVALID_VALUE: Final = 70004
 NOT_FOUND: Final = 70006
@@ -80,6 +90,9 @@ class Listener(Protocol):
     def handle_media_event(self, event: Any) -> None:
         """Take one event; runs in the loop thread."""
 
+    def engine_died(self, reason: str) -> Callable[[], object] | None:
+        """Let go of what was in the engine; returns what tells of it, to be called when there is a fresh one."""
+
 
 def default_host() -> Host:
     """An engine in a process of its own, where nothing that the application does is heard.
@@ -108,11 +121,13 @@ class MediaClient(metaclass=Singleton):
     def __init__(self) -> None:
         self.voice_mixer: AudioMixer | None = None
         self.port_range: tuple[int, int] = DEFAULT_PORT_RANGE
-        self.on_died: Callable[[str], None] | None = None
         self._codecs: list[str] | None = None
         self._host: Host | None = None
         self._ids = itertools.count(1)
         self._listeners: weakref.WeakValueDictionary[Hashable, Listener] = weakref.WeakValueDictionary()
+        self._mixers: weakref.WeakSet[AudioMixer] = weakref.WeakSet()
+        self._deaths: deque[float] = deque(maxlen=MAX_RESTARTS + 1)
+        self._death = ""  # why the engine does not run, when it should
         self._lock = threading.Lock()
         self._flush_timer: _Timer | None = None
         self.ready_ports = ReadyPorts(self)
@@ -137,25 +152,35 @@ class MediaClient(metaclass=Singleton):
         self._codecs = list(names)
 
     def start(self) -> None:
-        """Start the engine unless it runs; raises SIPCoreError. Blocks for as long as starting a process takes."""
+        """Start the engine unless it runs; raises SIPCoreError. Blocks for as long as starting a process takes.
+
+        One that has died is started by nobody but this object, unless it stays down: then `stop` comes first.
+        """
         with self._lock:
             if self.running:
                 return
-            host = type(self).host_factory()
-            host.on_event = self._on_event
-            host.schedule = self._schedule_flush
-            try:
-                host.start()
-            except (MediaError, OSError) as error:
-                raise SIPCoreError(f"the media engine does not start: {error}") from error
-            self._host = host
-            self.ready_ports = ReadyPorts(self)
+            if self._host is not None:
+                raise SIPCoreError(self._death or "the media engine died and is being started again: try once more")
+            self._start()
+
+    def _start(self) -> None:
+        host = type(self).host_factory()
+        host.on_event = self._on_event
+        host.schedule = self._schedule_flush
+        try:
+            host.start()
+        except (MediaError, OSError) as error:
+            raise SIPCoreError(f"the media engine does not start: {error}") from error
+        self._host = host
+        self.ready_ports = ReadyPorts(self)
 
     def stop(self) -> None:
         """End the engine; mixers, transports and files are closed with it. Idempotent and bounded in time."""
         with self._lock:
             host, self._host = self._host, None
             self.voice_mixer = None
+            self._death = ""
+            self._deaths.clear()
         if host is not None:
             host.stop()
 
@@ -171,6 +196,10 @@ class MediaClient(metaclass=Singleton):
     def listen(self, key: Hashable, listener: Listener) -> None:
         """Hand the events about `key` (an id, or (mixer, slot) for tones) to this object, as long as it lives."""
         self._listeners[key] = listener
+
+    def keep(self, mixer: AudioMixer) -> None:
+        """Have the mixer revived in a fresh engine when this one dies, as long as it lives."""
+        self._mixers.add(mixer)
 
     def ignore(self, key: Hashable) -> None:
         """Undo `listen`."""
@@ -272,9 +301,7 @@ class MediaClient(metaclass=Singleton):
 
     def _dispatch(self, event: Any) -> None:
         if isinstance(event, commands.EngineDied):
-            log.error("the media engine died: %s", event.reason)
-            if self.on_died is not None:
-                self.on_died(event.reason)
+            self._died(event.reason)
         elif isinstance(event, commands.CommandFailed) and isinstance(event.command, _STREAM_COMMANDS):
             self._tell(event.command.stream, event)
         elif isinstance(event, commands.CommandFailed):
@@ -284,6 +311,42 @@ class MediaClient(metaclass=Singleton):
                 self._tell(report.pcm, report)
         else:
             self._tell(_key(event), event)
+
+    def _died(self, reason: str) -> None:
+        host = self._host
+        if host is None or host.running:
+            return  # it was stopped meanwhile, or that was one before
+        log.error("the media engine died: %s", reason)
+        host.stop()
+        cause = f"the media engine died: {reason.rstrip().rpartition(chr(10))[2]}"
+        listeners = {id(listener): listener for listener in list(self._listeners.values())}
+        news = [listener.engine_died(cause) for listener in listeners.values()]
+        self._start_again(cause)
+        post("MediaEngineDidFail", self, reason=reason, restarted=self.running)
+        for tell in news:
+            if tell is not None:
+                tell()
+
+    def _start_again(self, cause: str) -> None:
+        """Have a fresh engine with the mixers of the last one, unless that died too often."""
+        now = time.monotonic()
+        self._deaths.append(now)
+        if len(self._deaths) > MAX_RESTARTS and now - self._deaths[0] < RESTART_PERIOD:
+            self._death = (
+                f"{cause}; it stays down, since it died {len(self._deaths)} times within {RESTART_PERIOD:g} seconds: "
+                "stop the application and start it again"
+            )
+            log.error("%s", self._death)
+            return
+        try:
+            with self._lock:
+                self._start()
+        except SIPCoreError as error:
+            self._death = f"{cause}; {error}"
+            log.error("%s", self._death)
+            return
+        for mixer in list(self._mixers):
+            mixer.revive()
 
     def _tell(self, key: Hashable, event: Any) -> None:
         listener = self._listeners.get(key)

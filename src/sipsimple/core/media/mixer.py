@@ -10,7 +10,7 @@ import asyncio
 import heapq
 import threading
 import weakref
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sipsimple.core.media.client import DEVICE_TIMEOUT, INVALID_VALUE, MediaClient, translate
 from sipsimple.core.notices import post
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 MAX_SLOTS: Final = 4096
 FRAMES_PER_SECOND: Final = 50
+
+
+class Revivable(Protocol):
+    """What occupies a slot, and can be what it was in another engine."""
+
+    def revive(self) -> None:
+        """Occupy the same slot in a fresh engine."""
 
 
 class AudioMixer:
@@ -80,6 +87,9 @@ class AudioMixer:
         self._connections: set[tuple[int, int]] = set()
         # The bridges that a slot is, or was, connected by; there may be one for each call.
         self._bridges: dict[int, weakref.WeakSet[SlotBridge]] = {}
+        # What a fresh engine has to be told of, when this one dies.
+        self._all_bridges: weakref.WeakSet[SlotBridge] = weakref.WeakSet()
+        self._revivable: weakref.WeakValueDictionary[int, Revivable] = weakref.WeakValueDictionary()
         # Reentrant: the garbage collector may release a slot while this thread is at work here.
         self._lock = threading.RLock()
         self._volumes = {"input": 100, "output": 100}
@@ -89,6 +99,7 @@ class AudioMixer:
         self._ec_tail_length = 0
         self.client.post(commands.CreateMixer(self.id, sample_rate, slot_count))
         self.client.listen(self.id, self)
+        self.client.keep(self)
         self._finalizer = weakref.finalize(self, self.client.dismiss, commands.DestroyMixer(self.id))
         self._finalizer.atexit = False
 
@@ -160,9 +171,54 @@ class AudioMixer:
 
     def handle_media_event(self, event: commands.DeviceFailed) -> None:
         """The sound device is gone; tell the application, which may choose another."""
+        self._lost_devices(translate(event.error))
+
+    def _lost_devices(self, error: SIPCoreError) -> None:
         self._devices = (None, None)
         self._real_devices = commands.RealDevices(None, None)
-        post("AudioMixerDidLoseDevices", self, error=str(translate(event.error)))
+        post("AudioMixerDidLoseDevices", self, error=str(error))
+
+    # -- another engine -----------------------------------------------------------------------------------------------
+
+    def engine_died(self, reason: str) -> None:
+        """The mixer waits for the fresh engine."""
+
+    def revive(self) -> None:
+        """Be in a fresh engine what this was in one that died: slots, connections, volumes and devices.
+
+        The devices open some time later; that one does not is told by `AudioMixerDidLoseDevices`.
+        """
+        if not self._finalizer.alive:
+            return
+        with self._lock:
+            self.client.post(commands.CreateMixer(self.id, self._sample_rate, self._slot_count))
+            for occupant in list(self._revivable.values()):
+                occupant.revive()
+            for source, destination in sorted(self._connections):
+                self.client.post(commands.Connect(self.id, source, destination))
+            for bridge in list(self._all_bridges):
+                bridge.revive()
+        self.client.post(commands.SetVolume(self.id, commands.DEVICE_SLOT, self._volumes["input"]))
+        self.client.post(commands.SetSinkVolume(self.id, commands.DEVICE_SLOT, self._volumes["output"]))
+        if self._muted:
+            self.client.post(commands.SetMuted(self.id, commands.DEVICE_SLOT, True))
+        if self._devices != (None, None):
+            self._reopen_devices()
+
+    def _reopen_devices(self) -> None:
+        wanted = self._devices
+        self._real_devices = commands.RealDevices(None, None)
+        command = commands.SetDevices(self.id, *wanted, self._ec_tail_length)
+
+        def opened(real: Any, error: SIPCoreError | None) -> None:
+            if self._devices != wanted:
+                return  # others were chosen meanwhile
+            if error is None:
+                self._devices_are(command, real)
+            else:
+                self._lost_devices(error)
+
+        self.client.settle(self.client.request(command), opened)
 
     # -- volumes ------------------------------------------------------------------------------------------------------
 
@@ -257,10 +313,19 @@ class AudioMixer:
             if command is not None:
                 self.client.dismiss(command)
             self._used.discard(slot)
+            self._revivable.pop(slot, None)
             heapq.heappush(self._free, slot)
             self._connections = {pair for pair in self._connections if slot not in pair}
             for bridge in self._bridges.pop(slot, ()):
                 bridge.slot_left(slot)
+
+    def keep(self, slot: int, occupant: Revivable) -> None:
+        """Revive what occupies the slot, as long as it does, in a fresh engine."""
+        self._revivable[slot] = occupant
+
+    def keep_bridge(self, bridge: SlotBridge) -> None:
+        """Revive the bridge in a fresh engine."""
+        self._all_bridges.add(bridge)
 
     def bridged(self, slot: int, bridge: SlotBridge) -> None:
         """Note that the bridge connects the slot, and has to hear when nothing occupies it any more."""

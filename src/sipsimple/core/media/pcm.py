@@ -10,11 +10,20 @@ from sipsimple.media import commands
 
 
 class SampleSlot(SlotOwner):
-    """Samples of a program in a slot of its own, from `start()` to `stop()`; `on_report` takes the engine's news."""
+    """Samples of a program in a slot of its own, from `start()` to `stop()`.
 
-    def __init__(self, mixer: AudioMixer, on_report: Callable[[commands.PCMReport], object]) -> None:
+    `on_report` takes the engine's news, `on_lost` the reason when the engine dies and the slot is gone with it.
+    """
+
+    def __init__(
+        self,
+        mixer: AudioMixer,
+        on_report: Callable[[commands.PCMReport], object],
+        on_lost: Callable[[str], object],
+    ) -> None:
         super().__init__(mixer)
         self._on_report = on_report
+        self._on_lost = on_lost
         self._id = 0
 
     def start(self, sample_rate: int, capture: bool) -> None:
@@ -42,3 +51,7 @@ class SampleSlot(SlotOwner):
         """The engine tells what it played, and what was heard."""
         if event.pcm == self._id:
             self._on_report(event)
+
+    def engine_died(self, reason: str) -> Callable[[], object] | None:
+        """Nothing is played or heard any more."""
+        return (lambda: self._on_lost(reason)) if self._lost(self._id) else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -71,6 +71,14 @@ class SlotOwner:
             release.detach()
             self._mixer.release_slot(slot)
 
+    def _lost(self, *keys: Hashable) -> bool:
+        """Give back the slot that was in an engine which died; False when this was not active."""
+        for key in keys:
+            self._client.ignore(key)
+        was_active = self._slot is not None
+        self._forget()
+        return was_active
+
 
 class AudibleSlot(SlotOwner):
     """Something whose slot makes sound, at a volume of its own."""
@@ -102,9 +110,14 @@ class MixerPort(SlotOwner):
         if self._was_started:
             raise SIPCoreError("MixerPort object can only be started once")
         slot = self._mixer.take_slot()
-        self._client.post(commands.AddPort(self._mixer.id, slot))
         self._was_started = True
         self._occupy(slot, commands.RemoveSlot(self._mixer.id, slot))
+        self._mixer.keep(slot, self)
+        self.revive()
+
+    def revive(self) -> None:
+        """Occupy the slot in the engine, or in a fresh one."""
+        self._client.post(commands.AddPort(self._mixer.id, self._slot or 0))
 
     def stop(self) -> None:
         self._vacate()
@@ -126,11 +139,21 @@ class ToneGenerator(AudibleSlot):
         if self._slot is not None:
             return
         slot = self._mixer.take_slot()
-        self._client.post(commands.AddToneGenerator(self._mixer.id, slot))
         self._occupy(slot, commands.RemoveSlot(self._mixer.id, slot))
+        self._mixer.keep(slot, self)
         self._client.listen((self._mixer.id, slot), self)
+        self.revive()
+
+    def revive(self) -> None:
+        """Occupy the slot in the engine, or in a fresh one."""
+        slot = self._slot or 0
+        self._client.post(commands.AddToneGenerator(self._mixer.id, slot))
         if self._volume != 100:
             self._client.post(commands.SetVolume(self._mixer.id, slot, self._volume))
+
+    def engine_died(self, reason: str) -> Callable[[], object] | None:
+        """The tones are over; the generator goes on in the fresh engine."""
+        return self._finished if self._is_busy else None
 
     def stop(self) -> None:
         """Fall silent and leave the mixer."""
@@ -189,6 +212,10 @@ class _FileOwner(SlotOwner, ABC):
     @abstractmethod
     def handle_media_event(self, event: Any) -> None:
         """Take the news that the engine is done with the file."""
+
+    @abstractmethod
+    def engine_died(self, reason: str) -> Callable[[], object] | None:
+        """Let go of the file; returns what tells of it."""
 
     def _open(self, slot: int, command: commands.Command, leaving: commands.Command) -> Future[Any]:
         future = self._client.request(command)
@@ -256,6 +283,10 @@ class WaveFile(_FileOwner, AudibleSlot):
             self._forget()
             post("WaveFileDidFinishPlaying", self)
 
+    def engine_died(self, reason: str) -> Callable[[], object] | None:
+        """The file ended before its time."""
+        return (lambda: post("WaveFileDidFinishPlaying", self)) if self._lost(self._id) else None
+
 
 class RecordingWaveFile(_FileOwner):
     """Records what is sent to its slot, 16-bit mono at the rate of the mixer. It starts once."""
@@ -312,3 +343,7 @@ class RecordingWaveFile(_FileOwner):
         if event.recorder == self._id and self._slot is not None:
             self._vacate()
             post("RecordingWaveFileDidFail", self, error=str(event.error))
+
+    def engine_died(self, reason: str) -> Callable[[], object] | None:
+        """What was written is kept."""
+        return (lambda: post("RecordingWaveFileDidFail", self, error=reason)) if self._lost(self._id) else None

@@ -262,6 +262,16 @@ class RTPTransport:
     def handle_media_event(self, event: Any) -> None:
         """What the engine tells of a transport is for those who use it."""
 
+    def engine_died(self, reason: str) -> Callable[[], object] | None:
+        """The ports are gone."""
+        if self._finalizer is not None:
+            self._finalizer.detach()
+            self._finalizer = None
+        if self._state in ("NULL", "INVALID"):
+            return None
+        self.close()
+        return lambda: post("RTPTransportDidFail", self, reason=reason)
+
     def _bound(self, local: commands.LocalAddress) -> None:
         self._everywhere = _is_everywhere(local.address)
         address = default_address() if self._everywhere else local.address
