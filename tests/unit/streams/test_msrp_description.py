@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sipsimple.core import FrozenSDPSession
@@ -71,6 +71,7 @@ def test_nobody_could_connect_by_this(lines):
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0"), max_size=60))
+@example("0\x1f")
 def test_nothing_but_the_one_error(text):
     for line in ("path:", "fingerprint:", "max-size:", "setup:", "accept-types:"):
         try:

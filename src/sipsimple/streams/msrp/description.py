@@ -19,6 +19,7 @@ __all__ = ["TRANSPORTS", "InvalidDescription", "MSRPDescription", "local_media"]
 TRANSPORTS: Final = {"tcp": "TCP/MSRP", "tls": "TCP/TLS/MSRP"}
 """How the transports of the settings are named in an `m=` line."""
 MAX_SIZE: Final = 2**63
+MAX_SIZE_DIGITS: Final = 19
 _WEAK: Final = "sha-1"
 
 
@@ -106,9 +107,10 @@ def _words(text: str | None) -> tuple[str, ...]:
 
 
 def _size(text: str | None) -> int | None:
-    if text is None or not text.strip().isascii() or not text.strip().isdigit() or len(text) > 20:
+    digits = "" if text is None else text.strip()
+    if not digits.isascii() or not digits.isdigit() or len(digits) > MAX_SIZE_DIGITS:
         return None
-    size = int(text)
+    size = int(digits)
     return size if 0 < size < MAX_SIZE else None
 
 
