@@ -18,7 +18,7 @@ import binascii
 import quopri
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
@@ -43,6 +43,8 @@ MAX_HEADERS: Final = 128
 MAX_LINE_LENGTH: Final = 16 * 1024
 REMEMBERED_LINES: Final = 256
 """Header lines that are not read again: most are the same in every message of a conversation."""
+REMEMBERED_BLOCKS: Final = 16
+"""The same for whole blocks of content headers."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-^_`|~]{1,128}")
 _LANGUAGE: Final = re.compile(r"[A-Za-z0-9\-]{1,64}")
@@ -103,21 +105,10 @@ class CPIMDocument:
         """Read a message; raises CPIMParserError and nothing else."""
         lines, place = _header_block(data, 0, "message headers")
         mime_lines, place = _header_block(data, place, "content headers")
-        content_type = encoding = ""
-        others = []
-        for name, value in _mime_headers(mime_lines):
-            match name.lower():
-                case "content-type":
-                    content_type = content_type or value
-                case "content-transfer-encoding":
-                    encoding = encoding or value
-                case "mime-version":
-                    pass
-                case _:
-                    others.append((name, value))
+        content_type, encoding, others = _content_headers(tuple(mime_lines))
         if not content_type:
             raise CPIMParserError("the content has no Content-Type")
-        return cls(tuple(_fields(lines)), content_type, _decoded(data[place:], encoding), tuple(others))
+        return cls(tuple(_fields(lines)), content_type, _decoded(data[place:], encoding), others)
 
     def encode(self) -> bytes:
         """The wire form; raises ValueError for names and values that have none."""
@@ -211,32 +202,34 @@ def _fields(lines: Iterable[str]) -> Iterator[CPIMField]:
     prefixes: dict[str, str] = {}
     default = CORE_NAMESPACE
     for line in lines:
-        prefix, name, language, value = _split_line(line)
-        if not name or (prefix is not None and prefix not in prefixes):
+        prefix, entry = _read_line(line)
+        if entry is None or (prefix is not None and prefix not in prefixes):
             continue
         uri = default if prefix is None else prefixes[prefix]
-        if name.upper() == "NS" and (prefix is None or uri == CORE_NAMESPACE):
+        if entry.name.upper() == "NS" and (prefix is None or uri == CORE_NAMESPACE):
             try:
-                declared, declared_uri = parse_address(value)
+                declared, declared_uri = parse_address(entry.value)
             except ValueError:
                 continue
             if declared is None:
                 default = declared_uri
             elif _NAME.fullmatch(declared):
                 prefixes[declared] = declared_uri
-            continue
-        namespace = None if uri == CORE_NAMESPACE else CPIMNamespace(uri, prefix or "")
-        yield CPIMField(name, value, namespace, language)
+        elif uri == CORE_NAMESPACE:
+            yield entry
+        else:
+            yield replace(entry, namespace=CPIMNamespace(uri, prefix or ""))
 
 
 @lru_cache(maxsize=REMEMBERED_LINES)
-def _split_line(line: str) -> tuple[str | None, str, str | None, str]:
-    """Prefix, name, language and value; the name is empty for what is no header."""
+def _read_line(line: str) -> tuple[str | None, CPIMField | None]:
+    """The prefix, and the header as if it were one of RFC 3862; None for what is no header."""
     full_name, colon, rest = line.partition(":")
     prefix, dot, name = full_name.rpartition(".")
     if not colon or _NAME.fullmatch(name) is None:
-        name = ""
-    return prefix if dot else None, name, *_parameters(rest)
+        return None, None
+    language, value = _parameters(rest)
+    return prefix if dot else None, CPIMField(name, value, None, language)
 
 
 def _parameters(rest: str) -> tuple[str | None, str]:
@@ -249,6 +242,24 @@ def _parameters(rest: str) -> tuple[str | None, str]:
         if name.strip().lower() == "lang" and _LANGUAGE.fullmatch(text):
             return text, value.strip(" \t")
     return None, value.strip(" \t")
+
+
+@lru_cache(maxsize=REMEMBERED_BLOCKS)
+def _content_headers(lines: tuple[str, ...]) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    """Type and encoding of the content, empty when it does not say, and its other headers."""
+    content_type = encoding = ""
+    others = []
+    for name, value in _mime_headers(lines):
+        match name.lower():
+            case "content-type":
+                content_type = content_type or value
+            case "content-transfer-encoding":
+                encoding = encoding or value
+            case "mime-version":
+                pass
+            case _:
+                others.append((name, value))
+    return content_type, encoding, tuple(others)
 
 
 def _mime_headers(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
