@@ -32,11 +32,14 @@ OVERLAP: Final = 0.005
 """Seconds over which substitution gives way to the real sound."""
 SEAM: Final = 0.001
 """Seconds in which the correction of the first seam dies away."""
+MAX_PITCHES: Final = 64
+"""Pitches that are looked for in a tick; where more streams lose something at once, the others keep their last one."""
 NOISE_ONSET: Final = 0.02
 FULL_SCALE: Final = 32767.0
 MAX_NOISE_LEVEL: Final = 127
 
 IntArray = npt.NDArray[np.int64]
+ShortIntArray = npt.NDArray[np.int32]
 BoolArray = npt.NDArray[np.bool_]
 SampleArray = npt.NDArray[np.int16]
 FloatArray = npt.NDArray[np.float32]
@@ -56,7 +59,7 @@ class Concealer:
         # something was lost.
         self._heard: Final = np.empty((capacity, (HISTORY_FRAMES + 1) * self._frame), np.float32)
         self._end: Final = np.zeros(capacity, np.int64)
-        self._period: Final = np.ones(capacity, np.int64)
+        self._period: Final = np.full(capacity, int(sample_rate * LONGEST_PERIOD), np.int64)
         self._busy: Final = np.zeros(capacity, np.bool_)
         self._elapsed: Final = np.zeros(capacity, np.int64)
         self._resumed: Final = np.zeros(capacity, np.int64)
@@ -71,6 +74,7 @@ class Concealer:
         self._history[row] = 0
         self._busy[row] = False
         self._noise[row] = 0
+        self._period[row] = int(self._rate * LONGEST_PERIOD)
 
     def announce_noise(self, row: int, level: int) -> None:
         """Play noise of this level, in dB below full scale, where samples are missing, until some arrive."""
@@ -97,26 +101,38 @@ class Concealer:
 
     def conceal(self, rows: IntArray, frames: SampleArray) -> None:
         """Fill what is `ABSENT` in the next frames of the rows, in place, and blend over to what is not."""
-        needy = np.flatnonzero((frames.min(axis=1) == ABSENT) | self._busy[rows])
-        if needy.size:
-            frames[needy] = self._fill(rows[needy], frames[needy])
+        holed = frames.min(axis=1) == ABSENT
+        busy = self._busy[rows]
+        if holed.any() or busy.any():
+            # What has faded away is silence, for as long as a stream is silent.
+            over = holed & busy & (self._elapsed[rows] >= self._length) & (self._noise[rows] == 0)
+            over[over] = frames[over].max(axis=1) == ABSENT
+            frames[over] = 0
+            self._elapsed[rows[over]] += self._frame
+            for needy, width in ((holed & ~over, self._frame), (busy & ~holed, self._overlap)):
+                chosen = np.flatnonzero(needy)
+                if chosen.size:
+                    frames[chosen, :width] = self._fill(rows[chosen], frames[chosen, :width])
         self.remember(rows, frames)
 
     def _fill(self, rows: IntArray, frames: SampleArray) -> SampleArray:
+        """Fill the frames; of those that only blend over, the beginning is enough."""
         missing = frames == ABSENT
-        if missing.all() and self._quiet(rows):
-            self._elapsed[rows] += self._frame
-            return np.zeros_like(frames)
         fresh = np.flatnonzero(~self._busy[rows])
         if fresh.size:
             self._prepare(rows[fresh], frames[fresh], missing[fresh].argmax(axis=1))
-        axis = np.arange(self._frame)
-        substitute = self._substituted(rows, self._elapsed[rows][:, None] + axis)
-        last_missing = np.maximum.accumulate(np.where(missing, axis, -1), axis=1)
-        since = np.where(last_missing >= 0, axis - last_missing, self._resumed[rows][:, None] + axis + 1)
+        axis = np.arange(frames.shape[1], dtype=np.int32)
+        # What is later than the end is as silent as the end.
+        elapsed = np.minimum(self._elapsed[rows], self._length).astype(np.int32)
+        substitute = self._substituted(rows, elapsed[:, None] + axis)
+        last_missing = np.maximum.accumulate(np.where(missing, axis, np.int32(-1)), axis=1)
+        resumed = np.minimum(self._resumed[rows], self._overlap).astype(np.int32)
+        since = np.where(last_missing >= 0, axis - last_missing, resumed[:, None] + axis + np.int32(1))
         # Where nothing is left of the substitute, the real sound begins as it is.
-        blended = (self._elapsed[rows] < self._length) | (self._noise[rows] > 0)
-        weight = np.where(missing, 0, np.where(blended[:, None], np.minimum(since / self._overlap, 1), 1))
+        faded = (elapsed >= self._length) & (self._noise[rows] <= 0)
+        weight = np.minimum(since * np.float32(1 / self._overlap), np.float32(1))
+        weight[faded] = 1
+        weight[missing] = 0
         self._elapsed[rows] += self._frame
         self._resumed[rows] = since[:, -1]
         over = rows[since[:, -1] >= self._overlap]
@@ -126,12 +142,7 @@ class Concealer:
         filled: SampleArray = np.clip(np.rint(mixed), -32767, 32767).astype(np.int16)
         return filled
 
-    def _quiet(self, rows: IntArray) -> bool:
-        """Tell whether all rows have long faded out."""
-        faded = self._busy[rows] & (self._elapsed[rows] >= self._length) & (self._noise[rows] == 0)
-        return bool(faded.all())
-
-    def _substituted(self, rows: IntArray, at: IntArray) -> FloatArray:
+    def _substituted(self, rows: IntArray, at: ShortIntArray) -> FloatArray:
         """Take the substitute of the rows at these times, in samples since the hole began."""
         sound = continued(self._heard[rows], self._end[rows], self._period[rows], np.maximum(at, 0), self._rate)
         noisy = np.flatnonzero(self._noise[rows] > 0)
@@ -148,39 +159,42 @@ class Concealer:
         heard = np.concatenate([past, frames], axis=1).astype(np.float32)
         ends = past.shape[1] + begin
         self._heard[rows], self._end[rows] = heard, ends
-        self._period[rows] = periods(heard, ends, self._rate)
+        self._period[rows[:MAX_PITCHES]] = periods(heard[:MAX_PITCHES], ends[:MAX_PITCHES], self._rate)
         self._busy[rows] = True
         self._elapsed[rows] = np.where(past.any(axis=1) | (begin > 0), -begin, self._length)
         # Nothing is blended before the hole.
         self._resumed[rows] = self._overlap
 
 
-def continued(heard: FloatArray, ends: IntArray, period: IntArray, at: IntArray, rate: int) -> FloatArray:
+def continued(heard: FloatArray, ends: IntArray, periods: IntArray, at: ShortIntArray, rate: int) -> FloatArray:
     """Go on with what was heard, `heard` (n, samples) up to `ends`, by its period; fading.
 
     `at` (n, samples) are the times wanted, in samples since the end.
     """
-    n = np.arange(len(heard))[:, None]
-    end, period = ends[:, None], period[:, None]
-    number, phase = at // period, at % period
+    end, period = ends.astype(np.int32)[:, None], periods.astype(np.int32)[:, None]
+    first = np.arange(0, heard.size, heard.shape[1], dtype=np.int32)[:, None]
+    flat = heard.reshape(-1)
+    number = at // period
+    phase = at - number * period
 
-    def source(number: IntArray) -> IntArray:
+    def source(number: ShortIntArray) -> ShortIntArray:
         """Where a repetition begins: the last period at first, then the last two and three in turn."""
         began = number * period
-        variety = 1 + (began >= STEADY * rate) + (began >= 2 * STEADY * rate)
-        begin: IntArray = end - variety * period + period * (number % variety)
+        variety = np.add(began >= STEADY * rate, began >= 2 * STEADY * rate, dtype=np.int32) + np.int32(1)
+        begin: ShortIntArray = first + end - variety * period + period * (number % variety)
         return begin
 
-    sound: npt.NDArray[Any] = heard[n, source(number) + phase]
+    sound = flat.take(source(number) + phase)
     # The last quarter of a period becomes what came before the one that follows.
     quarter = np.maximum(period // 4, 1)
-    weight = np.clip((phase - (period - quarter)) / quarter, 0, 1)
-    before_next = heard[n, source(number + 1) - (period - phase)]
-    sound = sound * (1 - weight) + before_next * weight
-    step = heard[n, end - 1] - heard[n, end - 1 - period]
-    sound += step * np.exp(-at / (SEAM * rate))
-    level = np.clip((FADED * rate - at) / ((FADED - STEADY) * rate), 0, 1)
-    return np.asarray(sound * level, np.float32)
+    weight = np.clip((phase - (period - quarter)) / quarter.astype(np.float32), 0, 1, dtype=np.float32)
+    before_next = flat.take(source(number + np.int32(1)) - (period - phase))
+    sound += (before_next - sound) * weight
+    step = flat.take(first + end - 1) - flat.take(first + end - 1 - period)
+    time = at.astype(np.float32)
+    sound += step * np.exp(time * np.float32(-1 / (SEAM * rate)))
+    sound *= np.clip((np.float32(FADED * rate) - time) * np.float32(1 / ((FADED - STEADY) * rate)), 0, 1)
+    return sound
 
 
 def periods(heard: FloatArray, ends: IntArray, rate: int) -> IntArray:
@@ -192,7 +206,7 @@ def periods(heard: FloatArray, ends: IntArray, rate: int) -> IntArray:
     thinned = recent.reshape(len(heard), -1, coarse).mean(axis=2)
     windows = np.lib.stride_tricks.sliding_window_view(thinned, template, axis=1)[:, : most - least + 1]
     lag: IntArray = most - _best(
-        np.einsum("nlw,nw->nl", windows, thinned[:, -template:]), np.einsum("nlw,nlw->nl", windows, windows)
+        np.einsum("nlw,nw->nl", windows, thinned[:, -template:]), _energies(thinned, template, most - least + 1)
     )
     near = np.clip(lag[:, None] * coarse + np.arange(1 - coarse, coarse), least * coarse, most * coarse)
     spread = np.arange(-template * coarse, 0)
