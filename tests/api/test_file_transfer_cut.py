@@ -205,7 +205,7 @@ async def test_an_application_that_stops_in_the_middle_keeps_what_there_is(nothi
             await eventually(lambda: call.told(call.other, "Progress"), "the first bytes")
             asyncio.get_running_loop().call_later(0.1, selector.fd.go_on.set)
         for one in (call.stream, call.other):
-            await record.until(one, "MediaStreamDidEnd")
+            record.data(one, "MediaStreamDidEnd")
         assert call.outcomes() == NOT_FINISHED
     NotificationCenter().remove_observer(record)
     assert stored(inbox) == [PARTS]

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from sipsimple.application import SIPApplication
+from sipsimple.configuration.backend.memory import MemoryBackend
 from sipsimple.core import Engine
 from sipsimple.msrp import Event, MSRPData
+from sipsimple.notification import NotificationCenter
 from sipsimple.streams import InvalidStreamError
 from sipsimple.streams.msrp import MSRPStreamBase, MSRPStreamError, base
 from sipsimple.util import Route
-from tests.support.agent import eventually, running_agent
+from tests.support.agent import Agent, Record, eventually, running_agent
 from tests.support.msrp_agent import msrp_settings
 
 
@@ -237,3 +240,32 @@ async def test_the_farewell_of_a_subclass_is_bounded(nothing_left, monkeypatch):
 def test_the_base_itself_is_no_stream():
     with pytest.raises(TypeError):
         MSRPStreamBase(None)
+
+
+async def test_the_application_has_not_ended_before_its_streams():
+    record = Record()
+    NotificationCenter().add_observer(record)
+    async with SIPApplication.running(MemoryBackend(msrp_settings("tls"))) as application:
+        _, _, stream, other = await connect(Agent(application, record))
+        stream.msrp_session.send(b"the last words", "text/plain", success_report=True)
+    NotificationCenter().remove_observer(record)
+    ends = [n.sender for n in record.all if n.name in ("MediaStreamDidEnd", "SIPApplicationDidEnd")]
+    assert set(ends[:2]) == {stream, other}
+    assert ends[2:] == [application]
+    assert [chunk.data for chunk in other.chunks] == [b"the last words"]
+
+
+async def test_a_stream_that_does_not_end_holds_the_application_no_longer_than_it_may(monkeypatch, nothing_left):
+    go_on = asyncio.Event()
+    monkeypatch.setattr(NoteStream, "_finish", lambda self: go_on.wait())
+    monkeypatch.setattr(base, "FINISH_TIMEOUT", 60.0)
+    record = Record()
+    NotificationCenter().add_observer(record)
+    async with SIPApplication.running(MemoryBackend(msrp_settings())) as application:
+        _, _, stream, other = await connect(Agent(application, record))
+    assert "SIPApplicationDidEnd" in record.names(application)
+    go_on.set()
+    for one in (stream, other):
+        assert "MediaStreamDidEnd" not in record.names(one)
+        await record.until(one, "MediaStreamDidEnd")
+    NotificationCenter().remove_observer(record)

@@ -1,8 +1,9 @@
-"""The list of all sessions, and the door through which incoming ones arrive."""
+"""The list of all sessions, the door through which incoming ones arrive, and the end of them all."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from zope.interface import implementer
@@ -18,6 +19,7 @@ from sipsimple.singleton import Singleton
 _BEGINNINGS = ("SIPSessionNewIncoming", "SIPSessionNewOutgoing")
 _OTHERS = ("SIPInvitationChangedState", "SIPIncomingReferralGotReferRequest", "SystemIPAddressDidChange")
 _ENDINGS = ("SIPSessionDidFail", "SIPSessionDidEnd")
+_STREAM_ENDS = ("MediaStreamWillEnd", "MediaStreamDidEnd")
 
 
 @implementer(IObserver)
@@ -26,6 +28,8 @@ class SessionManager(metaclass=Singleton):
 
     def __init__(self) -> None:
         self._sessions: dict[int, Session] = {}
+        self._ending_streams: dict[int, object] = {}
+        self._no_stream_is_ending = asyncio.Event()
         self._observing = False
 
     @property
@@ -37,21 +41,24 @@ class SessionManager(metaclass=Singleton):
         """Begin to take incoming sessions."""
         if not self._observing:
             self._observing = True
-            for name in (*_OTHERS, *_BEGINNINGS, *_ENDINGS):
+            self._no_stream_is_ending = asyncio.Event()  # each run may have a loop of its own
+            self._no_stream_is_ending.set()
+            for name in (*_OTHERS, *_BEGINNINGS, *_ENDINGS, *_STREAM_ENDS):
                 NotificationCenter().add_observer(self, name=name)
 
     async def stop(self, timeout: float = 2.0) -> None:
-        """End every session, and take no more; returns after `timeout` seconds at most."""
-        ended = [asyncio.ensure_future(_ended(session)) for session in self.sessions]
-        if ended:
-            _, late = await asyncio.wait(ended, timeout=timeout)
-            for waiter in late:
-                waiter.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        """End every session with its streams, and take no more; returns after `timeout` seconds at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await asyncio.gather(*(_ended(session) for session in self.sessions), return_exceptions=True)
+                # Streams go on writing what waits when their session has ended.
+                if self._ending_streams:
+                    await self._no_stream_is_ending.wait()
         for session in self.sessions:
             session._mailbox.close()
             await session._tasks.close()
         self._sessions.clear()
+        self._ending_streams.clear()
         if self._observing:
             self._observing = False
             NotificationCenter().purge_observer(self)
@@ -61,6 +68,8 @@ class SessionManager(metaclass=Singleton):
             self._sessions[id(notification.sender)] = notification.sender  # type: ignore[assignment]
         elif notification.name in _ENDINGS:
             self._sessions.pop(id(notification.sender), None)
+        elif notification.name in _STREAM_ENDS:
+            self._follow_ending(notification)
         elif notification.name == "SystemIPAddressDidChange":
             for session in self.sessions:
                 session._tell(AddressChanged())
@@ -68,6 +77,16 @@ class SessionManager(metaclass=Singleton):
             self._refer(notification.sender)
         elif notification.data.state == "incoming":
             self._take(notification.sender, notification.data)
+
+    def _follow_ending(self, notification: Notification) -> None:
+        stream = notification.sender
+        if notification.name == "MediaStreamWillEnd":
+            self._ending_streams[id(stream)] = stream
+            self._no_stream_is_ending.clear()
+            return
+        self._ending_streams.pop(id(stream), None)
+        if not self._ending_streams:
+            self._no_stream_is_ending.set()
 
     def _take(self, invitation: Any, data: Any) -> None:
         assert isinstance(invitation, Invitation)
