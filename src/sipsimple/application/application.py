@@ -164,11 +164,11 @@ class SIPApplication(metaclass=ApplicationType):
 
     def _NH_DefaultAudioDeviceDidChange(self, notification: Notification) -> None:
         if self.state == "started":
-            self._life.reopen_devices()
+            run_in_loop(self._life.follow_devices)
 
     def _NH_AudioDevicesDidChange(self, notification: Notification) -> None:
         if self.state == "started":
-            self._life.reopen_devices()
+            run_in_loop(self._life.follow_devices)
 
 
 def _is_running() -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 from sipsimple.account import AccountManager
 from sipsimple.application.address import watch_address
+from sipsimple.application.device_choice import DeviceChoice
 from sipsimple.application.options import (
     ALERT_SETTINGS,
     ENGINE_SETTINGS,
@@ -15,7 +17,14 @@ from sipsimple.application.options import (
     VOICE_SETTINGS,
     engine_options,
 )
-from sipsimple.application.sound import close_mixers, open_mixers, reopen_alert, reopen_voice, save_devices
+from sipsimple.application.sound import (
+    close_mixers,
+    follow_devices,
+    open_mixers,
+    reopen_alert,
+    reopen_voice,
+    save_devices,
+)
 from sipsimple.configuration import SettingsObject
 from sipsimple.configuration.settings import SIPSimpleSettings
 from sipsimple.core import PJSIPTLSError, SIPCoreError
@@ -40,6 +49,8 @@ class Life:
         self.ended: Result[SIPApplication] = Result()
         self.stop_requested = asyncio.Event()
         self.tasks = TaskOwner("application")
+        self._device_choice = DeviceChoice()
+        self._device_changes = asyncio.Lock()
         self._main: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -115,10 +126,18 @@ class Life:
 
     # Sound
 
-    def reopen_devices(self) -> None:
-        """Open the devices of the settings again, as some came or went."""
-        self.tasks.spawn(reopen_voice(self.application))
-        self.tasks.spawn(reopen_alert(self.application))
+    def follow_devices(self) -> None:
+        """Choose among the sound devices again, as some came or went, or others are the default ones."""
+        self._change_devices(follow_devices(self.application, self._device_choice))
+
+    def _change_devices(self, change: Coroutine[Any, Any, None]) -> None:
+        """Do it after the changes that are under way."""
+
+        async def in_turn() -> None:
+            async with self._device_changes:
+                await change
+
+        self.tasks.spawn(in_turn())
 
     # Settings
 
@@ -140,9 +159,9 @@ class Life:
             self.tasks.spawn(open_mixers(self.application))
             return
         if modified & VOICE_SETTINGS:
-            self.tasks.spawn(reopen_voice(self.application))
+            self._change_devices(reopen_voice(self.application))
         if modified & ALERT_SETTINGS:
-            self.tasks.spawn(reopen_alert(self.application))
+            self._change_devices(reopen_alert(self.application))
         if "audio.silent" in modified:
             self.application.alert_audio_mixer.output_volume = 0 if audio.silent else 100
 

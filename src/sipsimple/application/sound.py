@@ -10,6 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from sipsimple.application.device_choice import DeviceChoice, expected_device
 from sipsimple.audio import AudioBridge, AudioDevice
 from sipsimple.configuration.settings import SIPSimpleSettings
 from sipsimple.core import AudioMixer, SIPCoreError
@@ -45,16 +46,39 @@ async def open_mixers(application: SIPApplication) -> None:
 async def reopen_voice(application: SIPApplication) -> None:
     """Follow the settings of the voice devices."""
     audio = SIPSimpleSettings().audio
-    devices = (audio.input_device, audio.output_device)
+    wanted = (audio.input_device, audio.output_device, int(audio.tail_length))
     mixer = application.voice_audio_mixer
-    await asyncio.to_thread(_set_devices_with_fallback, mixer, *devices, int(audio.tail_length))
+    if (mixer.input_device, mixer.output_device, mixer.ec_tail_length) != wanted:
+        await asyncio.to_thread(_set_devices_with_fallback, mixer, *wanted)
     save_devices(application)
 
 
 async def reopen_alert(application: SIPApplication) -> None:
     """Follow the setting of the alert device."""
-    mixer = application.alert_audio_mixer
-    await asyncio.to_thread(_set_devices_with_fallback, mixer, None, SIPSimpleSettings().audio.alert_device, 0)
+    mixer, wanted = application.alert_audio_mixer, SIPSimpleSettings().audio.alert_device
+    if mixer.output_device != wanted:
+        await asyncio.to_thread(_set_devices_with_fallback, mixer, None, wanted, 0)
+    save_devices(application)
+
+
+async def follow_devices(application: SIPApplication, choice: DeviceChoice) -> None:
+    """Take other devices where those in use went away, where the wanted ones came back, or others became the default.
+
+    What is used already stays open, so that nothing is heard of a change that concerns another device.
+    """
+    known = MediaClient().known_devices
+    if known is None:
+        return
+    audio = SIPSimpleSettings().audio
+    present = {"input_device": known.inputs, "output_device": known.outputs, "alert_device": known.outputs}
+    devices = choice.choose({setting: getattr(audio, setting) for setting in present}, present)
+    expected = {setting: expected_device(device, present[setting]) for setting, device in devices.items()}
+    voice, alert = application.voice_audio_mixer, application.alert_audio_mixer
+    if (voice.real_input_device, voice.real_output_device) != (expected["input_device"], expected["output_device"]):
+        wanted = devices["input_device"], devices["output_device"]
+        await asyncio.to_thread(_set_devices_with_fallback, voice, *wanted, int(audio.tail_length))
+    if alert.real_output_device != expected["alert_device"]:
+        await asyncio.to_thread(_set_devices_with_fallback, alert, None, devices["alert_device"], 0)
     save_devices(application)
 
 

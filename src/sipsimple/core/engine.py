@@ -18,6 +18,7 @@ from sipsimple.core.router import Router
 from sipsimple.core.stack import Stack, set_stack, stack
 from sipsimple.core.tls import TLSSecurity, address_of_record
 from sipsimple.loop import LoopThread, Result, TaskOwner, bind_loop, bound_loop, run_in_loop
+from sipsimple.media.commands import DeviceNames
 from sipsimple.singleton import Singleton
 from sipsimple.sip.endpoint import Endpoint
 from sipsimple.sip.errors import PJSIPError, SIPCoreError
@@ -112,6 +113,7 @@ class Engine(EngineOptions, metaclass=Singleton):
             client = MediaClient()
             client.port_range = options["rtp_port_range"]
             client.codecs = list(options["codecs"])
+            client.on_devices_changed = self._devices_changed
         except Exception:
             await self._close()
             post("SIPEngineDidFail", self)
@@ -132,7 +134,16 @@ class Engine(EngineOptions, metaclass=Singleton):
         except ListenError as error:
             raise PJSIPError.from_os_error(str(error), OSError(error.errno, "")) from error
 
+    def _devices_changed(self, old: DeviceNames, new: DeviceNames) -> None:
+        old_names, new_names = (list(dict.fromkeys(names.inputs + names.outputs)) for names in (old, new))
+        if set(old_names) != set(new_names):
+            post("AudioDevicesDidChange", self, old_devices=old_names, new_devices=new_names)
+        changed_input, changed_output = old.inputs[:1] != new.inputs[:1], old.outputs[:1] != new.outputs[:1]
+        if changed_input or changed_output:
+            post("DefaultAudioDeviceDidChange", self, changed_input=changed_input, changed_output=changed_output)
+
     async def _stop(self) -> None:
+        MediaClient().on_devices_changed = None
         post("SIPEngineWillEnd", self)
         await self._close()
         post("SIPEngineDidEnd", self)

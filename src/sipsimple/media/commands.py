@@ -314,13 +314,14 @@ class StopStream(Command):
 
 
 class SendDTMF(Command):
-    """Queue a digit as telephone-event (RFC 4733), during which the audio pauses. Replies None.
+    """Queue a digit as telephone-event (RFC 4733), or as sound, during which the audio pauses. Replies None.
 
-    Fails with `StreamError`: no digit, too many are waiting, digits were not agreed on, the stream is on hold.
+    Fails with `StreamError`: no digit, too many are waiting, events were not agreed on, the stream is on hold.
     """
 
     stream: int
     digit: str
+    inband: bool = False
 
 
 class LoadSecurity(Command):
@@ -502,11 +503,19 @@ class DeviceFailed(Event):
     error: MediaError
 
 
+class DevicesChanged(Event):
+    """Sound devices came or went, or others are the default ones; `old` is None when the watch over them began."""
+
+    old: DeviceNames | None
+    new: DeviceNames
+
+
 class DTMFReceived(Event):
-    """The other side pressed a key."""
+    """The other side pressed a key; `inband` when that was heard as sound."""
 
     stream: int
     digit: str
+    inband: bool = False
 
 
 class MediaTimeout(Event):

@@ -53,6 +53,7 @@ class Desk:
         self.mixer = mixer
         self.devices = SoundDevices(mixer.frame_size)
         self.device_request = 0  # which SetDevices was the last one
+        self.wants_devices = False  # whether that one asked for any
         self.players: dict[int, ActivePlayer] = {}
         self.recorders: dict[int, ActiveRecorder] = {}
         self.pcm: dict[int, ActivePCM] = {}

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 from . import commands as c
 from .desk import Desk
+from .device_watch import DeviceWatch
 from .devices import SoundDevices, list_devices
 from .errors import CommandError, DeviceError, MediaError, UnknownObject
 from .files import FileWorker, Recorder
@@ -57,6 +58,7 @@ class Engine:
         self._readers = FileWorker("media-file-reader")
         self._writers = FileWorker("media-file-writer")
         self._device_worker = FileWorker("media-devices")
+        self._watch = DeviceWatch(lambda: list_devices(audio_backend), self._devices_changed)
 
     # --- what the host calls
 
@@ -113,6 +115,7 @@ class Engine:
         for mixer in list(self._desks):
             self._destroy_mixer(c.DestroyMixer(mixer))
         self.streams.close(self.now)
+        self._watch.close()
         for worker in (self._device_worker, self._readers, self._writers):
             worker.close(CLOSE_TIMEOUT)
         self.settle()
@@ -168,6 +171,7 @@ class Engine:
         desk.device_request += 1
         self._replace_devices(desk, SoundDevices(1))
         del self._desks[command.mixer]
+        self._watch_if_wanted()
 
     def _set_devices(self, command: c.SetDevices) -> object:
         desk = self.desk(command.mixer)
@@ -175,7 +179,9 @@ class Engine:
         request = desk.device_request
         devices = SoundDevices(desk.mixer.frame_size)
         self._replace_devices(desk, SoundDevices(1))
-        if command.input is None and command.output is None:
+        desk.wants_devices = command.input is not None or command.output is not None
+        self._watch_if_wanted()
+        if not desk.wants_devices:
             return c.RealDevices(None, None)
 
         def job() -> None:
@@ -205,6 +211,14 @@ class Engine:
         desk.mixer.sources[c.DEVICE_SLOT] = 0
         if old.is_open:
             self._device_worker.submit(old.close)
+
+    def _watch_if_wanted(self) -> None:
+        """Watch over the devices while a mixer wants any, be it that there are none."""
+        self._watch.want(any(desk.wants_devices for desk in self._desks.values()))
+
+    def _devices_changed(self, old: c.DeviceNames | None, new: c.DeviceNames) -> None:
+        """Tell it; for use in the watch's thread."""
+        self._later(lambda: self._emit(c.DevicesChanged(old, new)))
 
     def _list_devices(self, command: c.ListDevices) -> object:
         def job() -> None:
@@ -361,7 +375,7 @@ _HANDLERS: Final[dict[type[c.Command], Callable[[Engine, Any], object]]] = {
     c.StartStream: lambda engine, it: engine.streams.start(it, engine.desk(it.mixer), engine.now),
     c.UpdateStream: lambda engine, it: engine.streams.update(it.stream, it.config, engine.now),
     c.StopStream: lambda engine, it: engine.streams.stop(it.stream, engine.now),
-    c.SendDTMF: lambda engine, it: engine.streams.send_digit(it.stream, it.digit),
+    c.SendDTMF: lambda engine, it: engine.streams.send_digit(it.stream, it.digit, inband=it.inband),
     c.LoadSecurity: lambda _, it: load_soon(handshakes=it.handshakes),
     c.StreamStatistics: lambda engine, it: engine.streams.statistics(it.stream),
     c.PlayFile: Engine._play_file,

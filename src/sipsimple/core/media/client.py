@@ -121,6 +121,8 @@ class MediaClient(metaclass=Singleton):
     def __init__(self) -> None:
         self.voice_mixer: AudioMixer | None = None
         self.port_range: tuple[int, int] = DEFAULT_PORT_RANGE
+        self.known_devices: commands.DeviceNames | None = None
+        self.on_devices_changed: Callable[[commands.DeviceNames, commands.DeviceNames], None] | None = None
         self._codecs: list[str] | None = None
         self._host: Host | None = None
         self._ids = itertools.count(1)
@@ -178,7 +180,7 @@ class MediaClient(metaclass=Singleton):
         """End the engine; mixers, transports and files are closed with it. Idempotent and bounded in time."""
         with self._lock:
             host, self._host = self._host, None
-            self.voice_mixer = None
+            self.voice_mixer = self.known_devices = None
             self._death = ""
             self._deaths.clear()
         if host is not None:
@@ -306,6 +308,8 @@ class MediaClient(metaclass=Singleton):
             self._tell(event.command.stream, event)
         elif isinstance(event, commands.CommandFailed):
             log.warning("the media engine refused %r: %s", event.command, event.error)
+        elif isinstance(event, commands.DevicesChanged):
+            self._devices_changed(event)
         elif isinstance(event, commands.PCMTicked):
             for report in event.reports:
                 self._tell(report.pcm, report)
@@ -347,6 +351,12 @@ class MediaClient(metaclass=Singleton):
             return
         for mixer in list(self._mixers):
             mixer.revive()
+
+    def _devices_changed(self, event: commands.DevicesChanged) -> None:
+        # A fresh engine begins without knowing what was there before it.
+        old, self.known_devices = self.known_devices or event.old, event.new
+        if old is not None and old != event.new and self.on_devices_changed is not None:
+            self.on_devices_changed(old, event.new)
 
     def _tell(self, key: Hashable, event: Any) -> None:
         listener = self._listeners.get(key)
