@@ -460,7 +460,7 @@ async def test_digits_are_checked_and_queued(call, middleware):
 async def test_a_digit_of_the_remote_is_told(call):
     call.callee.names()
     NotificationCenter().post_notification(
-        "RTPAudioStreamGotDTMF", call.callee.stream._audio, NotificationData(digit="7")
+        "RTPAudioStreamGotDTMF", call.callee.stream._audio, NotificationData(digit="7", inband=False)
     )
     (told,) = call.callee.seen
     assert (told.name, told.data.digit) == ("AudioStreamGotDTMF", "7")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sipsimple.configuration import Setting, SettingAlias, SettingsGroup
 from sipsimple.configuration.datatypes import (
     AudioCodecList,
+    DTMFDelivery,
     MSRPRelayAddress,
     MSRPTransport,
     NonNegativeInteger,
@@ -41,6 +42,8 @@ class RTPSettings(SettingsGroup):
 
     # None: the list of SIPSimpleSettings.
     audio_codec_list = Setting(type=AudioCodecList, default=None, nillable=True)
+    # How digits go: events (RFC 4733), info, inband (as sound), or auto, the first of these that the remote takes.
+    dtmf_delivery = Setting(type=DTMFDelivery, default="auto")
     srtp_encryption = Setting(type=SRTPEncryption, default="optional")
     # How keys are agreed on in what we offer; either is accepted from others.
     srtp_keying = Setting(type=SRTPKeying, default="sdes")

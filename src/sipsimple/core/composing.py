@@ -15,7 +15,7 @@ from sipsimple.sip.transport.address import bare_host, is_ip_literal
 from sipsimple.sip.uri import SIPURI, FrozenSIPURI
 
 MAX_FORWARDS: Final = "70"
-ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, MESSAGE, SUBSCRIBE, NOTIFY, REFER"
+ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE, SUBSCRIBE, NOTIFY, REFER"
 SUPPORTED: Final = "100rel, timer, replaces, norefersub"
 """Option tags that a Require may name."""
 ACCEPT: Final = "application/sdp"

@@ -179,7 +179,7 @@ class Router:
                 self.referred(transaction, request)
             case "MESSAGE":
                 self.got_message(transaction, request)
-            case "BYE" | "NOTIFY" | "PRACK" | "UPDATE":
+            case "BYE" | "INFO" | "NOTIFY" | "PRACK" | "UPDATE":
                 # They exist within dialogs only, and this is of none (RFC 3261 12.2.2, RFC 6665 4.1.3).
                 self._answer(transaction, response_to(request, 481, to_tag=token()))
             case _:

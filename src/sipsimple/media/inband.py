@@ -1,4 +1,4 @@
-"""Digits that are only sound: the detection of DTMF tones in audio (ITU-T Q.23, Q.24).
+"""Digits that are only sound: DTMF tones in audio, found and made (ITU-T Q.23, Q.24).
 
 A digit is two tones, one of four low and one of four high frequencies, for 40 ms or more. The audio is looked at in
 windows of 25 ms, each overlapping the one before by half; a digit counts when `CONFIRM` windows in a row agree, and
@@ -8,11 +8,15 @@ much weaker than the other, and no neighbour comes close to them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from .errors import StreamError
+from .tones import ToneSource, dtmf_tones
 
 LOW: Final = (697, 770, 852, 941)
 HIGH: Final = (1209, 1336, 1477, 1633)
@@ -97,6 +101,63 @@ class ToneDetector:
             return ""
         self._held, self._pause = key, 0
         return key
+
+
+class InbandDigits:
+    """The streams whose digits travel as sound, by row; most do neither."""
+
+    def __init__(self) -> None:
+        self._detectors: dict[int, tuple[int, ToneDetector]] = {}
+        self._sources: dict[int, ToneSource] = {}
+
+    @property
+    def listens(self) -> bool:
+        """Whether any stream has to be listened to."""
+        return bool(self._detectors)
+
+    @property
+    def speaks(self) -> bool:
+        """Whether digits are under way in any stream."""
+        return bool(self._sources)
+
+    def listen(self, row: int, rate: int | None) -> None:
+        """Look for digits in what the stream hears, at this rate in Hz; with None no longer."""
+        if rate is None:
+            self._detectors.pop(row, None)
+        elif row not in self._detectors or self._detectors[row][0] != rate:
+            self._detectors[row] = rate, ToneDetector(rate)
+
+    def forget(self, row: int) -> None:
+        """The stream has ended."""
+        self._detectors.pop(row, None)
+        self._sources.pop(row, None)
+
+    def hear(self, rows: npt.NDArray[np.int64], frames: Samples) -> Iterator[tuple[int, str]]:
+        """Look at a frame of each of `rows`, ascending; yields the digits."""
+        for row, (_, detector) in self._detectors.items():
+            index = int(rows.searchsorted(row))
+            if index < len(rows) and rows[index] == row:
+                for digit in detector.feed(frames[index]):
+                    yield row, digit
+
+    def press(self, row: int, digit: str, rate: int) -> None:
+        """Queue a digit for the stream, whose frames have this rate in Hz; raises StreamError."""
+        source = self._sources.get(row) or ToneSource(rate)
+        try:
+            source.play(dtmf_tones(digit))
+        except ValueError as error:
+            raise StreamError(str(error)) from error
+        self._sources[row] = source
+
+    def speak(self, rows: npt.NDArray[np.int64], frames: Samples) -> Samples:
+        """Put the digits that are under way in place of the audio of their streams."""
+        frames = frames.copy()
+        for row, source in list(self._sources.items()):
+            for index in np.flatnonzero(rows == row).tolist():
+                source.fill(frames[index])
+            if not source.busy:
+                del self._sources[row]
+        return frames
 
 
 @lru_cache(maxsize=8)

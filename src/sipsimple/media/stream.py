@@ -66,6 +66,8 @@ class StreamConfig(Value):
     """The number of digits in what we receive, where each side gave its own."""
     telephone_event_rate: int = 8000
     """The clock in which the durations of digits are counted, in Hz."""
+    detect_tones: bool = False
+    """Whether to look for digits in what is heard."""
     no_media_timeout: float = 10.0
     """Seconds until the first check for missing media, 0 for none."""
     media_check_interval: float = 30.0
@@ -138,11 +140,12 @@ class RemoteBye(Value):
 
 
 class DigitReceived(Value):
-    """The remote pressed a key."""
+    """The remote pressed a key; `inband` when that was heard as sound."""
 
     row: int
     transport_id: int
     digit: str
+    inband: bool = False
 
 
 class Secured(Value):

@@ -209,9 +209,9 @@ class StreamSlots:
         for stream in [stream for stream in self._streams.values() if stream.desk is desk]:
             self._remove(stream, now)
 
-    def send_digit(self, id: int, digit: str) -> None:
-        """Queue a digit. Raises UnknownObject, StreamError."""
-        self._table.send_digit(self._stream(id).row, digit)
+    def send_digit(self, id: int, digit: str, *, inband: bool = False) -> None:
+        """Queue a digit, with `inband` as sound. Raises UnknownObject, StreamError."""
+        self._table.send_digit(self._stream(id).row, digit, inband=inband)
 
     def statistics(self, id: int) -> dict[str, Any]:
         return self._table.statistics(self._stream(id).row)
@@ -296,8 +296,8 @@ class StreamSlots:
                 self._emit(c.RemoteAddressChanged(stream.id, address, port))
             case NoMedia(got_any=got_any):
                 self._emit(c.MediaTimeout(stream.id, got_any))
-            case DigitReceived(digit=digit):
-                self._emit(c.DTMFReceived(stream.id, digit))
+            case DigitReceived(digit=digit, inband=inband):
+                self._emit(c.DTMFReceived(stream.id, digit, inband))
             case RemoteBye():
                 self._emit(c.RemoteSaidGoodbye(stream.id))
             case Secured(suite=suite):

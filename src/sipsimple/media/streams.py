@@ -27,6 +27,7 @@ from .columns import FEW
 from .demux import Demultiplexer, Take
 from .dtmf import DigitSender
 from .errors import StreamError, UnknownObject
+from .inband import InbandDigits
 from .keys import DTLSKeying
 from .net import Address, DatagramReader, PortAllocator, can_disconnect, discard_pending
 from .reception import Reception
@@ -155,6 +156,7 @@ class StreamTable:
         self._check_due: Final = np.full(capacity, np.inf)
         self._first_check = np.inf  # no row is due earlier
         self._diallers: Final[dict[int, DigitSender]] = {}
+        self._inband: Final = InbandDigits()
         self._plans: Final[dict[tuple[int, bool], _Plan]] = {}
 
     # --- transports and streams ---------------------------------------------------------------------------------------
@@ -250,12 +252,15 @@ class StreamTable:
         if _dialling(config) != _dialling(before):
             self._diallers.pop(row, None)
 
-    def send_digit(self, row: int, digit: str) -> None:
-        """Queue a digit; the audio pauses while it is sent.
+    def send_digit(self, row: int, digit: str, *, inband: bool = False) -> None:
+        """Queue a digit, as telephone-event or as sound; the audio pauses while it is sent.
 
         Raises `StreamError` for what is no digit, when too many wait, or when the stream sends nothing or no digits.
         """
         config = self._stream(row).config
+        if inband and config.sends:
+            self._inband.press(row, digit, config.mixer_rate)
+            return
         if config.telephone_event_type is None or not config.sends:
             raise StreamError("the stream sends no digits: they were not agreed on, or it is on hold")
         dialler = self._diallers.get(row) or DigitSender(config.telephone_event_rate)
@@ -281,6 +286,7 @@ class StreamTable:
         stream.transport.row = None
         self._arrivals.close(row)
         self._diallers.pop(row, None)
+        self._inband.forget(row)
         self._receives[row] = self._sends[row] = False
         self._check_due[row] = np.inf
         self._plans.clear()
@@ -324,6 +330,7 @@ class StreamTable:
             self._sender.configure(row, found, config.payload_type)
         self._arrivals.configure(row, config, found)
         self._mixer_rate[row] = config.mixer_rate
+        self._inband.listen(row, config.mixer_rate if config.detect_tones and config.receives else None)
         self._receives[row] = config.receives
         self._sends[row] = config.sends
         self._plans.clear()
@@ -370,10 +377,14 @@ class StreamTable:
         """
         plan = self._plan(mixer_rate, sending=False)
         if len(plan.parts) == 1:
-            return plan.rows, self._play(plan.parts[0], mixer_rate)
-        frames = np.zeros((len(plan.rows), mixer_rate // FRAMES_PER_SECOND), np.int16)
-        for part in plan.parts:
-            frames[part.selection] = self._play(part, mixer_rate)
+            frames = self._play(plan.parts[0], mixer_rate)
+        else:
+            frames = np.zeros((len(plan.rows), mixer_rate // FRAMES_PER_SECOND), np.int16)
+            for part in plan.parts:
+                frames[part.selection] = self._play(part, mixer_rate)
+        if self._inband.listens:
+            for row, digit in self._inband.hear(plan.rows, frames):
+                self._events.append(DigitReceived(row, self._streams[row].transport.info.id, digit, inband=True))
         return plan.rows, frames
 
     def _play(self, part: _Part, mixer_rate: int) -> SampleArray:
@@ -388,6 +399,8 @@ class StreamTable:
     def send(self, now: float, rows: IntArray, frames: SampleArray) -> None:
         """Send a frame of 20 ms for each of `rows` (no row twice), all of the mixer rate that the frames show."""
         mixer_rate = frames.shape[1] * FRAMES_PER_SECOND
+        if self._inband.speaks:
+            frames = self._inband.speak(rows, frames)
         if self._diallers:
             rows, frames = self._dial(now, rows, frames)
         plan = self._plan(mixer_rate, sending=True)

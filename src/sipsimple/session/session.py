@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
-from sipsimple.core import ContactHeader, FromHeader, FrozenFromHeader, FrozenToHeader
+from sipsimple.core import (
+    ContactHeader,
+    FromHeader,
+    FrozenFromHeader,
+    FrozenToHeader,
+    SIPCoreInvalidStateError,
+)
 from sipsimple.loop import Result, TaskOwner, run_in_loop
 from sipsimple.notification import IObserver, Notification, NotificationCenter, TimestampedNotificationData
 from sipsimple.session.conversation import converse
@@ -263,6 +269,19 @@ class Session:
         live = self._invitation.remote_identity if self._invitation is not None else None
         return live or self._identities[1]
 
+    def remote_allows(self, method: str) -> bool:
+        """True when the other party has said, by Allow, that it takes requests of this method."""
+        return self._invitation is not None and self._invitation.remote_allows(method)
+
+    def send_info(self, content_type: str, body: bytes) -> None:
+        """Send an INFO in the dialog of this session (RFC 6086), after those that wait for an answer.
+
+        Raises SIPCoreInvalidStateError unless connected, SIPCoreError when too many wait.
+        """
+        if self._invitation is None:
+            raise SIPCoreInvalidStateError("an INFO is for sessions that are connected")
+        self._invitation.send_info(content_type, body)
+
     # The work, in the loop thread
 
     def _begin_outgoing(self, to_header: ToHeader, routes: list[Route], streams: list[Any]) -> None:
@@ -397,6 +416,10 @@ class Session:
                 self._tell(NegotiationFailed(data.error))
             case "SIPInvitationDidSettle" | "SIPInvitationUpdateDidSucceed" | "SIPInvitationUpdateDidFail":
                 self._tell(DialogSettled())
+            case "SIPInvitationGotInfo":
+                for stream in self.streams or ():
+                    if stream.type == "audio":
+                        stream.take_info(data.content_type, data.content)
             case "MediaStreamDidInitialize":
                 self._tell(StreamInitialized(notification.sender))
             case "MediaStreamDidStart":

@@ -26,10 +26,12 @@ from sipsimple.core import (
     SDPNegotiationError,
     SIPCoreError,
 )
+from sipsimple.core.digits import digit_in
 from sipsimple.core.media import MediaClient
 from sipsimple.core.media.formats import direction_of, is_reachable
 from sipsimple.loop import Result, TaskOwner, run_in_loop
 from sipsimple.notification import IObserver, Notification, NotificationCenter
+from sipsimple.streams import digits
 from sipsimple.streams.encryption import EncryptionPolicy
 from sipsimple.streams.interface import IMediaStream, InvalidStreamError, UnknownStreamError
 from sipsimple.streams.places import TransportAttributes
@@ -75,6 +77,7 @@ class AudioStream(TransportAttributes, metaclass=MediaStreamRegistrar):
         self._transport: RTPTransport | None = None
         self._audio: AudioTransport | None = None
         self._recording: StreamRecording | None = None
+        self._presses = digits.Presses()
         self._tasks = TaskOwner("AudioStream")
 
     @classmethod
@@ -232,6 +235,7 @@ class AudioStream(TransportAttributes, metaclass=MediaStreamRegistrar):
         codecs = self.account.rtp.audio_codec_list or SIPSimpleSettings().rtp.audio_codec_list
         remote_sdp, index = self._offer if self._offer is not None and direction == "incoming" else (None, 0)
         audio = AudioTransport(self.mixer, self._transport, remote_sdp, index, codecs=list(codecs))
+        audio.detect_tones = digits.delivery(self.account) == "inband"
         NotificationCenter().add_observer(self, sender=audio)
         return audio
 
@@ -415,14 +419,27 @@ class AudioStream(TransportAttributes, metaclass=MediaStreamRegistrar):
     # What the application does with it
 
     def send_dtmf(self, digit: str) -> None:
-        """Send a digit (0-9, A-D, * or #); raises RuntimeError unless established, SIPCoreError for no digit."""
+        """Send a digit (0-9, A-D, * or #) by the way that `rtp.dtmf_delivery` of the account names.
+
+        Raises RuntimeError unless established, SIPCoreError for no digit, or for one that cannot go by INFO just now.
+        """
         self._expect("send_dtmf", "ESTABLISHED")
         assert self._audio is not None  # an established stream has one
         try:
-            self._audio.send_dtmf(digit)
+            digits.press(digit, self._audio, self.session, digits.delivery(self.account))
         except PJSIPError:
             # Too many digits wait already; who types faster than they can be sent has lost this one.
             return
+
+    def take_info(self, content_type: str, body: bytes) -> None:
+        """Take the content of an INFO that came in the session; what is no digit is left as it is."""
+        digit = digit_in(content_type, body)
+        if digit is not None and self.state == "ESTABLISHED":
+            self._got_digit(digit, "info")
+
+    def _got_digit(self, digit: str, way: str) -> None:
+        if self._presses.is_new(digit, way):
+            post("AudioStreamGotDTMF", self, digit=digit)
 
     def start_recording(self, filename: str | None = None) -> Result[str]:
         """Record both sides of the conversation; the result is the path, once the file is open.
@@ -475,7 +492,7 @@ class AudioStream(TransportAttributes, metaclass=MediaStreamRegistrar):
         if notification.sender is not self._audio:
             return
         if notification.name == "RTPAudioStreamGotDTMF":
-            post("AudioStreamGotDTMF", self, digit=notification.data.digit)
+            self._got_digit(notification.data.digit, "inband" if notification.data.inband else "events")
         elif notification.name == "RTPAudioTransportDidSecure":
             self._follow_encryption()
         elif notification.name == "RTPAudioTransportDidFail":

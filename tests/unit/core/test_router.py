@@ -15,7 +15,20 @@ from tests.unit.core.test_early import call_from
 from tests.unit.core.test_forks import SDP
 from tests.unit.core.test_invitation import description, reached, talking
 
-METHODS = {"INVITE", "ACK", "BYE", "CANCEL", "UPDATE", "PRACK", "SUBSCRIBE", "NOTIFY", "MESSAGE", "OPTIONS", "REFER"}
+METHODS = {
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "UPDATE",
+    "PRACK",
+    "SUBSCRIBE",
+    "NOTIFY",
+    "MESSAGE",
+    "OPTIONS",
+    "REFER",
+    "INFO",
+}
 
 
 @pytest.fixture
@@ -37,14 +50,14 @@ async def test_options_tell_what_we_can(engine, peer):
     assert response.headers.get("Server") == engine.user_agent
 
 
-@pytest.mark.parametrize("method", ["BYE", "NOTIFY", "PRACK", "UPDATE"])
+@pytest.mark.parametrize("method", ["BYE", "INFO", "NOTIFY", "PRACK", "UPDATE"])
 async def test_requests_that_need_a_dialog_and_have_none_are_told_so(engine, peer, method):
     peer.request(method)
     response = await peer.response(481)
     assert response.to.tag
 
 
-@pytest.mark.parametrize("method", ["PUBLISH", "REFER", "INFO", "FOO"])
+@pytest.mark.parametrize("method", ["PUBLISH", "REFER", "FOO"])
 async def test_other_requests_outside_dialogs_are_not_allowed(engine, peer, method):
     peer.request(method)
     assert words(await peer.response(405), "Allow") == METHODS
@@ -73,7 +86,8 @@ async def test_message_that_is_handed_to_the_application_is_not_answered_by_the_
         ("OPTIONS", "", 200),
         ("NOTIFY", "Event: refer\nSubscription-State: active\n", 481),
         ("SUBSCRIBE", "Event: dialog\n", 489),
-        ("INFO", "", 405),
+        ("INFO", "", 200),
+        ("INFO", "Info-Package: foo\n", 469),
         ("REFER", "", 400),
         ("PRACK", "RAck: 1 1 INVITE\n", 481),
     ],

@@ -49,6 +49,17 @@ class SRTPEncryption(Choice):
     values = ("disabled", "optional", "mandatory")
 
 
+class DTMFDelivery(Choice):
+    """How digits are sent: as telephone-events (RFC 4733), by INFO, as sound, or by the first that the remote takes.
+
+    Sound gets through undamaged with the codecs PCMU and PCMA alone.
+    """
+
+    __slots__ = ()
+
+    values = ("auto", "events", "info", "inband")
+
+
 class SRTPKeying(Choice):
     """How the keys of encrypted media are agreed on: in the descriptions (RFC 4568), or by DTLS (RFC 5763)."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sipsimple.core.composing import response_to
 from sipsimple.core.invitation.incoming import IncomingLeg
+from sipsimple.core.invitation.info import take_info
 from sipsimple.core.invitation.outgoing import OutgoingLeg
 from sipsimple.core.invitation.updates import take_update
 from sipsimple.core.stack import stack
@@ -52,6 +53,8 @@ def _dispatch(invitation: Invitation, dialog: Dialog, transaction: Any, request:
             take_update(invitation, dialog, invitation._negotiator_of(dialog), transaction, request)
         case "PRACK" if isinstance(leg, IncomingLeg):
             leg.progress_acknowledged(transaction, request)
+        case "INFO":
+            take_info(invitation, transaction, request)
         case "OPTIONS":
             endpoint.respond(transaction, router.options_answer(request))
         case "MESSAGE":

@@ -17,6 +17,7 @@ from sipsimple.core.composing import checked_extra, response_to, tagged, token
 from sipsimple.core.hops import first_hop, next_hop
 from sipsimple.core.invitation.goodbye import Goodbye, told_reason
 from sipsimple.core.invitation.incoming import IncomingLeg
+from sipsimple.core.invitation.info import Informing
 from sipsimple.core.invitation.inside import receive_inside
 from sipsimple.core.invitation.outgoing import OutgoingLeg
 from sipsimple.core.invitation.payloads import SDPPayloads
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from sipsimple.sip.transport.address import Destination
 
 
-class Invitation:
+class Invitation(Informing):
     """A dialog made by INVITE; posts `SIPInvitationChangedState` and `SIPInvitationGotSDPUpdate`.
 
     `state` goes None -> outgoing | incoming -> early -> connecting -> connected -> disconnecting -> disconnected;
@@ -324,7 +325,7 @@ class Invitation:
 
     def _refresh_session(self) -> None:
         """Show that we are still there (RFC 4028 7.4): by UPDATE, where the other side has said that it knows that."""
-        if any(name.strip() == "UPDATE" for value in self._remote_allow for name in value.split(",")):
+        if self.remote_allows("UPDATE"):
             self._send_update(None, ())
         else:
             self._send_reinvite(None, ())
@@ -451,10 +452,10 @@ class Invitation:
             return
         self._arm(None)
         self._refreshing.close()
-        for part in (self._leg, self._proposal, self._answering, self._update):
+        for part in (self._leg, self._proposal, self._answering, self._update, self._info):
             if part is not None:
                 part.close()
-        self._leg = self._proposal = self._answering = self._update = None
+        self._leg = self._proposal = self._answering = self._update = self._info = None
         stack().router.remove(self)
         if message is not None and originator == "remote":
             disconnect_reason = told_reason(message) or disconnect_reason

@@ -25,7 +25,10 @@ STATISTICS_TIMEOUT: Final = 0.5
 
 
 class AudioTransport(AudibleSlot):
-    """One audio stream. Made without `remote_sdp` it makes the offer, with it the answer."""
+    """One audio stream. Made without `remote_sdp` it makes the offer, with it the answer.
+
+    With `detect_tones`, set before the start, digits are looked for in the sound; so they are without telephone-events.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class AudioTransport(AudibleSlot):
         self._id = 0
         self._is_started = False
         self._consents = True
+        self.detect_tones = False
         self._agreement: formats.Agreement | None = None
         self._direction: str | None = None
         self._config: StreamConfig | None = None
@@ -207,23 +211,27 @@ class AudioTransport(AudibleSlot):
         if self._transport.state != "INVALID":
             self._transport.set_INIT()
 
-    def send_dtmf(self, digit: str) -> None:
-        """Send a digit as telephone-event; in silence when the remote did not agree to them.
-
-        Raises SIPCoreError for what is no digit or when not active, PJSIPError when too many digits wait.
-        """
+    def check_digit(self, digit: str) -> None:
+        """Raise SIPCoreError for what is no digit or when not active."""
         if len(digit) != 1 or digit not in DIGITS:
             raise SIPCoreError(f"Not a valid DTMF digit: {digit}")
         if self._slot is None:
             raise SIPCoreError("Stream is not active")
-        if not self.has_telephone_event:
+
+    def send_dtmf(self, digit: str, inband: bool = False) -> None:
+        """Send a digit as telephone-event, in silence when the remote did not agree to them; or as sound.
+
+        Raises SIPCoreError for what is no digit or when not active, PJSIPError when too many digits wait.
+        """
+        self.check_digit(digit)
+        if not inband and not self.has_telephone_event:
             return
         now = time.monotonic()
         until = max(now, self._digits_until) + DIGIT_SECONDS
         if until - now > MAX_QUEUED_DIGITS * DIGIT_SECONDS:
             raise PJSIPError("Could not send DTMF digit on audio stream", TOO_MANY)
         self._digits_until = until
-        self._client.post(commands.SendDTMF(self._id, digit))
+        self._client.post(commands.SendDTMF(self._id, digit, inband))
 
     @property
     def statistics(self) -> dict[str, Any] | None:
@@ -298,6 +306,7 @@ class AudioTransport(AudibleSlot):
             remote_rtp_port=place[1],
             remote_rtcp_port=place[2],
             remote_rtcp_address=rtcp_address,
+            rtcp_mux=self._transport.rtcp_mux,
             codec=agreement.codec.name,
             payload_type=agreement.payload_type,
             receive_type=agreement.receive_type,
@@ -309,6 +318,7 @@ class AudioTransport(AudibleSlot):
             telephone_event_type=agreement.telephone_event_type,
             telephone_event_receive_type=agreement.telephone_event_receive_type,
             telephone_event_rate=agreement.telephone_event_rate,
+            detect_tones=self.detect_tones or agreement.telephone_event_type is None,
             no_media_timeout=no_media_timeout,
             media_check_interval=media_check_interval,
             security=self._transport.security,
@@ -346,7 +356,7 @@ class AudioTransport(AudibleSlot):
         """News of the stream from the engine."""
         match event:
             case commands.DTMFReceived():
-                post("RTPAudioStreamGotDTMF", self, digit=event.digit)
+                post("RTPAudioStreamGotDTMF", self, digit=event.digit, inband=event.inband)
             case commands.MediaTimeout() if self._direction == "sendrecv":
                 post("RTPAudioTransportDidNotGetRTP", self, got_any=event.got_any)
             case commands.FirstPacketReceived() | commands.RemoteAddressChanged():
