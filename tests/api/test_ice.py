@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aioice import stun
 
 from sipsimple.account import Account
 from sipsimple.core import SIPURI, Engine, ToHeader
@@ -94,7 +96,8 @@ async def test_two_sides_with_ice_agree_on_a_pair_and_tell_so(both: Agent):
         assert data.chosen_local_candidates["rtp_cand_type"] == "host"
         assert data.chosen_local_candidates["rtp_cand_ip"] == here
         assert data.chosen_remote_candidates["rtp_cand_ip"] == there
-        assert data.chosen_remote_candidates["rtcp_cand_ip"] == f"127.0.0.1:{other.local_rtp_port + 1}"
+        # RTCP goes where RTP goes.
+        assert data.chosen_remote_candidates["rtcp_cand_ip"] == there
         assert re.fullmatch(r"\d+s:\d{3}", data.duration)
         assert [0, 1, here, "host"] in data.local_candidates
         assert [0, 1, there, "host"] in data.remote_candidates
@@ -214,3 +217,96 @@ async def test_credentials_are_random_and_of_enough_bits(both: Agent):
             peer.respond(offer, 486)
             await both.record.until(session, "DidFail")
     assert len(seen) == 4
+
+
+class TranslatingServer(asyncio.DatagramProtocol):
+    """A STUN server that sees everybody as somebody behind an address translator."""
+
+    OUTSIDE = "192.0.2.77"
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        request = stun.parse_message(data)
+        response = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, transaction_id=request.transaction_id)
+        response.attributes["XOR-MAPPED-ADDRESS"] = (self.OUTSIDE, addr[1] + 1000)
+        self.transport.sendto(bytes(response), addr)
+
+
+def want_server(agent: Agent, *ports: int) -> None:
+    agent.account.nat_traversal.stun_server_list = [f"127.0.0.1:{port}" for port in ports]
+
+
+@pytest.mark.spec(162, 163)
+async def test_who_is_behind_an_address_translator_says_how_it_is_seen(both: Agent):
+    server, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        TranslatingServer, local_addr=("127.0.0.1", 0)
+    )
+    try:
+        want_server(both, server.get_extra_info("sockname")[1])
+        with RawPeer() as peer:
+            session, stream = call(both, "raw", peer.port)
+            offer = await peer.expect("INVITE")
+            text = offer.body.decode()
+            seen = re.findall(
+                r"a=candidate:S1 (\d) UDP \d+ 192.0.2.77 (\d+) typ srflx raddr 127.0.0.1 rport (\d+)\r\n", text
+            )
+            assert [(component, int(there) - int(here)) for component, there, here in seen] == [
+                ("1", 1000),
+                ("2", 1000),
+            ]
+            assert f"m=audio {seen[0][1]} " in text
+            assert f"a=rtcp:{seen[1][1]} IN IP4 192.0.2.77" in text
+            assert "c=IN IP4 192.0.2.77" in text.partition("m=audio")[2]
+            assert (stream.local_rtp_address, stream.local_rtp_port) == ("192.0.2.77", int(seen[0][1]))
+            peer.respond(offer, 486)
+            await both.record.until(session, "DidFail")
+    finally:
+        server.close()
+
+
+async def test_servers_are_asked_in_their_order_until_one_answers(both: Agent, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sipsimple.media.ice.agent.STUN_TIMEOUT", 0.2)
+    server, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        TranslatingServer, local_addr=("127.0.0.1", 0)
+    )
+    try:
+        with RawPeer() as silent, RawPeer() as peer:
+            for ports, host in (
+                ((silent.port, server.get_extra_info("sockname")[1]), "192.0.2.77"),
+                ((silent.port,), "127.0.0.1"),
+            ):
+                want_server(both, *ports)
+                session, stream = call(both, "raw", peer.port)
+                offer = await peer.expect("INVITE")
+                assert stream.local_rtp_address == host
+                assert stream.state == "INITIALIZED"
+                peer.respond(offer, 486)
+                await both.record.until(session, "DidFail")
+            failures = [n.data.reason for n in both.record.all if n.name == "RTPTransportDidFail"]
+            assert failures == [f"the STUN server 127.0.0.1:{silent.port} does not answer"] * 2
+    finally:
+        server.close()
+
+
+async def test_rtcp_shares_the_port_of_rtp_where_the_offer_wants_it(both: Agent):
+    with RawPeer() as peer, RawPeer() as media:
+        offer = OFFER.partition("a=ice")[0].format(port=media.port) + "a=rtcp-mux\n"
+        peer.request("INVITE", offer)
+        session = await both.incoming()
+        session.accept(session.proposed_streams or [])
+        assert "a=rtcp-mux" in (await peer.response(200)).body.decode()
+        peer.request("ACK", cseq=1)
+        await both.record.until(session, "DidStart")
+        port = session.streams[0].local_rtp_port
+        await asyncio.get_running_loop().sock_recv(media.socket, 2048)
+        session.end()
+        peer.respond(await peer.expect("BYE"), 200)
+        await both.record.until(session, "DidEnd")
+        async with asyncio.timeout(5):
+            kinds = set()
+            while not kinds & {200, 201}:  # the goodbye, which follows a report
+                data, source = await asyncio.get_running_loop().sock_recvfrom(media.socket, 2048)
+                assert source[1] == port
+                kinds.add(data[1])

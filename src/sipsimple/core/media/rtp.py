@@ -61,6 +61,7 @@ class RTPTransport:
         self.connectivity: Connectivity | None = _connectivity() if self._use_ice else None
         self._security: Security | None = None
         self._suite: str | None = None
+        self._mux = False
         self._client = MediaClient()
         self.id = self._client.new_id()
         self._state = "NULL"
@@ -93,6 +94,11 @@ class RTPTransport:
     @property
     def ice_stun_port(self) -> int:
         return self._ice_stun_port
+
+    @property
+    def rtcp_mux(self) -> bool:
+        """True when RTCP shares the port of RTP, as both descriptions say (RFC 5761)."""
+        return self._mux
 
     @property
     def srtp_active(self) -> bool:
@@ -340,16 +346,22 @@ class RTPTransport:
         self.keying.offer(media)
         if self.connectivity is not None:
             self.connectivity.offer(media)
+            # Fewer checks, and one port to keep open; the ports of RTCP are there for those who do not know it.
+            _write_mux(media, self.connectivity.gathered and "fingerprint" not in media.attributes)
 
     def write_answer(self, media: Any, remote_sdp: Any, sdp_index: int) -> None:
         """Write into a media of ours how it is encrypted and reached; raises SDPNegotiationError for what we refuse."""
         self.keying.answer(media, remote_sdp, sdp_index)
+        mux = "rtcp-mux" in remote_sdp.media[sdp_index].attributes and "fingerprint" not in media.attributes
+        if mux or "rtcp-mux" in media.attributes:
+            _write_mux(media, mux)
         if self.connectivity is not None:
-            self.connectivity.answer(media, remote_sdp, sdp_index, mux=False)
+            self.connectivity.answer(media, remote_sdp, sdp_index, mux=mux)
 
     def agree(self, local_sdp: Any, remote_sdp: Any, sdp_index: int) -> None:
         """Take the keys that two descriptions agree on; raises SDPNegotiationError when we demand and have none."""
         self._secure(self.keying.agree(local_sdp, remote_sdp, sdp_index))
+        self._mux = all("rtcp-mux" in sdp.media[sdp_index].attributes for sdp in (local_sdp, remote_sdp))
 
     def connect(self, local_sdp: Any, remote_sdp: Any, sdp_index: int, then: Callable[[], object]) -> None:
         """Have ICE find out where media goes, when two descriptions want that; the outcome is told by notifications.
@@ -377,7 +389,7 @@ class RTPTransport:
             self._tell_ice("ICE Negotiation Succeeded")
             post("RTPTransportICENegotiationDidSucceed", self, **ice.report(outcome, time.monotonic() - began))
 
-        command = commands.CheckCandidates(self.id, task.credentials, task.remote, task.controlling)
+        command = commands.CheckCandidates(self.id, task.credentials, task.remote, task.controlling, self._mux)
         self._client.settle(self._client.request(command), checked)
 
     def _not_connected(self, reason: str) -> None:
@@ -440,6 +452,12 @@ class RTPTransport:
 
     def _complete(self, local_sdp: Any, sdp_index: int) -> None:
         self.write_address(local_sdp.media[sdp_index])
+
+
+def _write_mux(media: Any, mux: bool) -> None:
+    """Have the media say that RTCP shares the port of RTP, or not."""
+    kept = [attribute for attribute in media.attributes if attribute.name != "rtcp-mux"]
+    media.attributes = [FrozenSDPAttribute("rtcp-mux", ""), *kept] if mux else kept
 
 
 def _connectivity() -> Connectivity:
