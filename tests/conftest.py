@@ -12,6 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("sipsimple", deadline=None)
+settings.load_profile("sipsimple")
 
 LEAK_TIMEOUT = 5.0
 
@@ -25,6 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         numbers = {number for mark in item.iter_markers("spec") for number in mark.args}
         item.user_properties.extend(("spec", number) for number in sorted(numbers))
+
+
+def pytest_collection_finish() -> None:
+    """Keep what has been imported out of the sight of the collector, which the tests run more than a thousand times."""
+    gc.collect()
+    gc.freeze()
 
 
 def open_sockets() -> set[str]:

@@ -34,7 +34,7 @@ async def test_an_example_of_the_readme_calls_the_voice_server(tmp_path: Path, n
         script.write_text(code.replace(ADDRESS, f"127.0.0.1:{port}"))
         async with Program(sys.executable, "-W", "error", script, cwd=tmp_path, environment=home) as program:
             assert await program.ended(30) == 0, program.output
-        assert await program.line("talking with PCMU")
+        assert await program.line("talking with opus")
         assert not any("Traceback" in line for line in program.lines), program.output
         assert await server.stop() == 0, server.output
         await server.line("answered 1 calls, refused 0, 0 failed")
