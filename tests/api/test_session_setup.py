@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
 from datetime import datetime
 
 import pytest
 
 from sipsimple.core import SIPURI, ToHeader
 from sipsimple.session import IllegalStateError, Session, SessionDidFail, SessionManager
+from sipsimple.streams import MediaStreamRegistry
 from sipsimple.util import Route
-from tests.support.agent import Agent
+from tests.support.agent import LIMIT, Agent, eventually
+from tests.support.contract_stream import ContractStream
 
 
 @pytest.mark.spec(73, 108, 109, 110, 111, 112, 113)
@@ -205,6 +209,37 @@ async def test_a_call_for_nobody_is_answered_404(agent: Agent):
     session = Session(agent.account)
     session.connect(ToHeader(SIPURI("127.0.0.1", "nobody")), [agent.route], [agent.stream()])
     assert (await agent.record.until(session, "DidFail")).code == 404
+
+
+async def test_the_classes_of_the_first_stream_of_its_kind_are_loaded_in_a_thread(agent: Agent, monkeypatch, tmp_path):
+    (tmp_path / "late_stream_classes.py").write_text("import threading\nTHREAD = threading.current_thread()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    MediaStreamRegistry().announce("late_stream_classes", ContractStream.media)
+    caller = agent.call()
+    callee = await agent.incoming()
+    assert sys.modules.pop("late_stream_classes").THREAD is not threading.current_thread()
+    callee.accept(callee.proposed_streams)
+    await agent.record.until(caller, "DidStart")
+
+
+async def test_a_call_that_is_cancelled_while_its_classes_are_loaded_is_not_announced(agent: Agent, monkeypatch):
+    go_on = threading.Event()
+    monkeypatch.setattr(MediaStreamRegistry, "is_loaded", lambda self, *media: go_on.is_set())
+    monkeypatch.setattr(MediaStreamRegistry, "load", lambda self, *media: go_on.wait(LIMIT))
+    caller = agent.call()
+
+    def states() -> list[str]:
+        return [n.data.state for n in agent.record.all if n.name == "SIPInvitationChangedState"]
+
+    await eventually(lambda: "incoming" in states(), "the arrival of the call")
+    caller.end()
+    await agent.record.until(caller, "DidFail")
+    go_on.set()
+    again = agent.call()
+    callee = await agent.incoming()
+    assert [n.sender for n in agent.record.all if n.name == "SIPSessionNewIncoming"] == [callee]
+    again.end()
+    await agent.record.until(again, "DidFail")
 
 
 @pytest.mark.spec(76, 78, 79)

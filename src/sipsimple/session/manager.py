@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
@@ -10,11 +11,13 @@ from zope.interface import implementer
 
 from sipsimple.account import AccountManager
 from sipsimple.core import Invitation
+from sipsimple.loop import TaskOwner
 from sipsimple.notification import IObserver, Notification, NotificationCenter
 from sipsimple.session.events import AddressChanged
 from sipsimple.session.incoming import offerable_streams, proposed_streams
 from sipsimple.session.session import Session
 from sipsimple.singleton import Singleton
+from sipsimple.streams import MediaStreamRegistry
 
 _BEGINNINGS = ("SIPSessionNewIncoming", "SIPSessionNewOutgoing")
 _OTHERS = ("SIPInvitationChangedState", "SIPIncomingReferralGotReferRequest", "SystemIPAddressDidChange")
@@ -31,6 +34,7 @@ class SessionManager(metaclass=Singleton):
         self._ending_streams: dict[int, object] = {}
         self._no_stream_is_ending = asyncio.Event()
         self._observing = False
+        self._tasks = TaskOwner("SessionManager")
 
     @property
     def sessions(self) -> list[Session]:
@@ -48,6 +52,7 @@ class SessionManager(metaclass=Singleton):
 
     async def stop(self, timeout: float = 2.0) -> None:
         """End every session with its streams, and take no more; returns after `timeout` seconds at most."""
+        await self._tasks.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await asyncio.gather(*(_ended(session) for session in self.sessions), return_exceptions=True)
@@ -95,6 +100,10 @@ class SessionManager(metaclass=Singleton):
             invitation.send_response(404)
             return
         remote_sdp = invitation.sdp.proposed_remote
+        media = () if remote_sdp is None else {section.media for section in remote_sdp.media}
+        if not MediaStreamRegistry().is_loaded(*media):
+            self._tasks.spawn(self._take_when_loaded(invitation, data, media))
+            return
         streams = offerable_streams(account) if remote_sdp is None else proposed_streams(account, remote_sdp)
         if not streams:
             invitation.send_response(488)
@@ -109,6 +118,12 @@ class SessionManager(metaclass=Singleton):
         session = Session(account)
         session.replaced_session = replaced
         session._begin_incoming(invitation, streams)
+
+    async def _take_when_loaded(self, invitation: Invitation, data: Any, media: Collection[str]) -> None:
+        # The first stream of its kind: in this thread its modules would keep every call waiting.
+        await asyncio.to_thread(MediaStreamRegistry().load, *media)
+        if invitation.state == "incoming":
+            self._take(invitation, data)
 
     def _replaced(self, replaces: str) -> Session | None:
         """The running session that a Replaces header means (RFC 3891 3)."""

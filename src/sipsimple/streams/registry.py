@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib import import_module
 from typing import Any
 
@@ -18,14 +18,12 @@ class MediaStreamRegistry(metaclass=Singleton):
 
     def __iter__(self) -> Iterator[Any]:
         """The classes by falling priority, those of equal priority in the order in which they were added."""
-        for module in list(self._unloaded):
-            self._load(module)
+        self.load()
         return iter(list(self._classes))
 
     def classes_for(self, media: str) -> Iterator[Any]:
         """As iterating, but classes that were announced for other media types alone are not loaded for it."""
-        for module in [name for name, known in self._unloaded.items() if media in known]:
-            self._load(module)
+        self.load(media)
         return iter(list(self._classes))
 
     def add(self, cls: Any) -> None:
@@ -38,6 +36,18 @@ class MediaStreamRegistry(metaclass=Singleton):
     def announce(self, module: str, *media: str) -> None:
         """Have a module imported, which registers its classes, when media of these types or all classes are wanted."""
         self._unloaded[module] = frozenset(media)
+
+    def is_loaded(self, *media: str) -> bool:
+        """Whether the classes for media of these types are at hand; without a type: all classes."""
+        return not self._wanted(media)
+
+    def load(self, *media: str) -> None:
+        """Import the modules of the classes for media of these types, or of all; best in a thread, as it takes time."""
+        for module in self._wanted(media):
+            self._load(module)
+
+    def _wanted(self, media: Collection[str]) -> list[str]:
+        return [name for name, known in list(self._unloaded.items()) if not media or not known.isdisjoint(media)]
 
     def _load(self, module: str) -> None:
         import_module(module)

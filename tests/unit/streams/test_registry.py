@@ -66,9 +66,13 @@ import sys
 from sipsimple.streams import MediaStreamRegistry
 names = lambda classes: [cls.__name__ for cls in classes]
 assert names(MediaStreamRegistry().classes_for("audio")) == ["AudioStream"]
+assert MediaStreamRegistry().is_loaded("audio")
+assert not MediaStreamRegistry().is_loaded("audio", "message")
+assert not MediaStreamRegistry().is_loaded()
 assert "sipsimple.msrp" not in sys.modules
 assert names(MediaStreamRegistry().classes_for("message"))[:3] == ["FileTransferStream", "AudioStream", "ChatStream"]
 assert names(MediaStreamRegistry()) == names(MediaStreamRegistry().classes_for("audio"))
+assert MediaStreamRegistry().is_loaded()
 assert "lxml" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
