@@ -18,7 +18,7 @@ from sipsimple.util import Route
 from tests.conftest import tasks_left
 from tests.support.contract_stream import ContractStream
 
-LIMIT = 10.0
+LIMIT = 30.0
 ALICE = "alice@example.org"
 SETTINGS: dict[str, Any] = {
     "SIPSimpleSettings": {

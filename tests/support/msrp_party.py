@@ -9,7 +9,7 @@ from typing import Any
 from sipsimple.msrp.chunker import Chunker
 from sipsimple.msrp.message import MSRPData
 
-LIMIT = 5.0
+LIMIT = 30.0
 OWN = "msrp://127.0.0.1:2855/raw;tcp"
 
 

@@ -12,7 +12,7 @@ from sipsimple.msrp.chunker import Chunker
 from sipsimple.msrp.message import MSRPData
 from tests.support.contract_stream import ContractStream
 
-LIMIT = 10.0
+LIMIT = 30.0
 
 
 class RawChat(ContractStream):

@@ -11,7 +11,7 @@ import pytest
 from sipsimple.msrp import ActiveConnector, Event, MSRPSession, PassiveConnector, Security
 from tests.support.certificates import Authority
 
-TIME_LIMIT = 10.0
+TIME_LIMIT = 30.0
 
 
 def make_certificate(host: str = "127.0.0.1", *, ends: int = 1) -> bytes:
