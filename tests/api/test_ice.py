@@ -310,3 +310,18 @@ async def test_rtcp_shares_the_port_of_rtp_where_the_offer_wants_it(both: Agent)
                 data, source = await asyncio.get_running_loop().sock_recvfrom(media.socket, 2048)
                 assert source[1] == port
                 kinds.add(data[1])
+
+
+@pytest.mark.parametrize("keying", ["sdes", "dtls"])
+async def test_what_goes_the_way_that_was_found_is_encrypted(both: Agent, keying: str):
+    for name in (ALICE, BOB):
+        rtp = Account(name).rtp
+        rtp.srtp_encryption, rtp.srtp_keying, rtp.use_srtp_without_tls = "mandatory", keying, True
+    caller, callee = await talking(both)
+    for session in (caller, callee):
+        (stream,) = session.streams
+        await eventually(lambda stream=stream: stream.srtp_active, "encryption")
+        assert stream.ice_active
+        await heard(session)
+        assert (stream.srtp_keying, stream.statistics["srtp"]["unauthentic"]) == (keying, 0)
+    await end(both, caller, callee)

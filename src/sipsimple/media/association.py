@@ -54,6 +54,12 @@ class Association:
             self._heard, self._remote = True, source
         return self._addressed(datagrams) + self._judge(now)
 
+    def signal(self, address: Address) -> None:
+        """Take a newly signalled address; a remote that was not heard yet is expected there."""
+        self.signalled = address
+        if not self._heard:
+            self._remote = address
+
     def wake(self, now: float) -> Outgoing:
         """Send again what was not answered in time."""
         if self.done:

@@ -123,7 +123,7 @@ class Shield:
         else:
             secret.links = links
             for control, component in secret.components.items():
-                component.association.signalled = links[control].address
+                component.association.signal(links[control].address)
             if secret.security == security:
                 return secret.senders[0].protect
         self._apply(row, secret, security, now)

@@ -99,3 +99,17 @@ def test_who_begins_does_so_again_when_a_stranger_has_spoilt_it():
     server = Handshake(keying(False), 0.0)
     answered(association, server, HOME, server.receive(hello))
     assert association.keys.send == server.keys.receive
+
+
+def test_a_remote_that_was_not_heard_yet_is_spoken_to_where_it_was_last_signalled():
+    association = Association(keying(True), HOME, 0.0)
+    assert {target for _, target in association.begin()} == {HOME}
+    association.signal(AWAY)
+    assert (association.signalled, association._remote) == (AWAY, AWAY)
+
+
+def test_a_remote_that_was_heard_is_spoken_to_where_it_is():
+    association, client = passive(), Handshake(keying(True), 0.0)
+    converse(association, client, HOME, client.begin())
+    association.signal(AWAY)
+    assert association._remote == HOME
