@@ -1,20 +1,23 @@
 """Sound for what is missing: waveform substitution for packets that were lost, noise for silence that was announced.
 
 What was heard last is repeated by whole periods of its pitch, one period at first and three after a while, so that it
-does not buzz, and fades from the tenth to the sixtieth millisecond; where the real sound comes back, the two overlap.
-This is in the spirit of G.711 Appendix I, with one difference: nothing is delayed, and the seam at the beginning is
-closed by correcting the first millisecond. All rows that lost something in a tick are worked on together.
+does not buzz, and fades from the twentieth to the hundredth millisecond; where the real sound comes back, the two
+overlap. This is in the spirit of G.711 Appendix I, with two differences: nothing is delayed, so that the seam at the
+beginning is closed by correcting the first millisecond; and what is known of the sound behind the hole is used
+(`bridging`). All rows that lost something in a tick are worked on together.
 
 Comfort noise (RFC 3389) is white here: of the payload, only the level counts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from .bridging import MATCH, bridge, reach
 from .columns import Cells, cells
 
 ABSENT: Final = -32768
@@ -26,12 +29,14 @@ SHORTEST_PERIOD, LONGEST_PERIOD = 0.0025, 0.015
 """Seconds; 400 Hz and 66 Hz, as in G.711 Appendix I."""
 TEMPLATE: Final = 0.02
 """Seconds of sound that are compared to find the pitch."""
-STEADY, FADED = 0.01, 0.06
+STEADY, FADED = 0.02, 0.1
 """Seconds until substitution begins to fade, and until nothing is left of it."""
 OVERLAP: Final = 0.005
 """Seconds over which substitution gives way to the real sound."""
 SEAM: Final = 0.001
 """Seconds in which the correction of the first seam dies away."""
+MAX_BRIDGES: Final = 64
+"""Streams in a tick whose substitute is led to what comes after the hole."""
 MAX_PITCHES: Final = 64
 """Pitches that are looked for in a tick; where more streams lose something at once, the others keep their last one."""
 NOISE_ONSET: Final = 0.02
@@ -43,6 +48,7 @@ ShortIntArray = npt.NDArray[np.int32]
 BoolArray = npt.NDArray[np.bool_]
 SampleArray = npt.NDArray[np.int16]
 FloatArray = npt.NDArray[np.float32]
+Ahead = Callable[[IntArray], SampleArray]
 
 
 class Concealer:
@@ -63,6 +69,7 @@ class Concealer:
         self._busy: Final = np.zeros(capacity, np.bool_)
         self._elapsed: Final = np.zeros(capacity, np.int64)
         self._resumed: Final = np.zeros(capacity, np.int64)
+        self._gain: Final = np.ones(capacity, np.float32)
         self._noise: Final = np.zeros(capacity, np.float32)
         self._random: Final = np.random.default_rng(0)
         self.busy_cells: Final[Cells] = cells(self._busy)
@@ -99,8 +106,11 @@ class Concealer:
         self._slot[rows] = slots
         self._history[rows, slots] = frames
 
-    def conceal(self, rows: IntArray, frames: SampleArray) -> None:
-        """Fill what is `ABSENT` in the next frames of the rows, in place, and blend over to what is not."""
+    def conceal(self, rows: IntArray, frames: SampleArray, ahead: Ahead | None = None) -> None:
+        """Fill what is `ABSENT` in the next frames of the rows, in place, and blend over to what is not.
+
+        `ahead` tells the frames behind these, as far as they are there; it is asked for those rows that need it.
+        """
         holed = frames.min(axis=1) == ABSENT
         busy = self._busy[rows]
         if holed.any() or busy.any():
@@ -109,11 +119,44 @@ class Concealer:
             over[over] = frames[over].max(axis=1) == ABSENT
             frames[over] = 0
             self._elapsed[rows[over]] += self._frame
-            for needy, width in ((holed & ~over, self._frame), (busy & ~holed, self._overlap)):
+            holed &= ~over
+            blending = busy & ~holed & ~over
+            if ahead is not None and holed.any():
+                self._bridge(rows, frames, holed, ahead)
+            for needy, width in ((holed, self._frame), (blending, self._overlap)):
                 chosen = np.flatnonzero(needy)
                 if chosen.size:
                     frames[chosen, :width] = self._fill(rows[chosen], frames[chosen, :width])
         self.remember(rows, frames)
+
+    def _bridge(self, rows: IntArray, frames: SampleArray, holed: BoolArray, ahead: Ahead) -> None:
+        """Fill the frames that are missing as a whole and have another behind them; they are no longer `holed`."""
+        chosen = np.flatnonzero(holed)
+        chosen = chosen[(frames[chosen].max(axis=1) == ABSENT) & (self._noise[rows[chosen]] <= 0)][:MAX_BRIDGES]
+        future = ahead(rows[chosen])
+        known = future.min(axis=1, initial=0) > ABSENT
+        chosen, future = chosen[known], future[known]
+        fresh = chosen[~self._busy[rows[chosen]]]
+        if fresh.size:
+            self._prepare(rows[fresh], frames[fresh], np.zeros(len(fresh), np.int64))
+        audible = self._elapsed[rows[chosen]] < FADED * self._rate
+        chosen, future = chosen[audible], future[audible]
+        if not chosen.size:
+            return
+        longest = int(self._rate * LONGEST_PERIOD)
+        length = self._frame + reach(longest) + int(MATCH * self._rate)
+        bridged = rows[chosen]
+        at = self._elapsed[bridged].astype(np.int32)[:, None] + np.arange(length, dtype=np.int32)
+        past = self._substituted(bridged, at)
+        sound, shifts, gains, shares = bridge(
+            past, future.astype(np.float32), self._period[bridged], self._rate, longest
+        )
+        frames[chosen] = np.clip(np.rint(sound), -32767, 32767).astype(np.int16)
+        self._gain[bridged] *= gains
+        self._elapsed[bridged] += self._frame + shifts
+        # The blending over goes on from here.
+        self._resumed[bridged] = self._overlap * shares
+        holed[chosen] = False
 
     def _fill(self, rows: IntArray, frames: SampleArray) -> SampleArray:
         """Fill the frames; of those that only blend over, the beginning is enough."""
@@ -145,6 +188,7 @@ class Concealer:
     def _substituted(self, rows: IntArray, at: ShortIntArray) -> FloatArray:
         """Take the substitute of the rows at these times, in samples since the hole began."""
         sound = continued(self._heard[rows], self._end[rows], self._period[rows], np.maximum(at, 0), self._rate)
+        sound *= self._gain[rows][:, None]
         noisy = np.flatnonzero(self._noise[rows] > 0)
         if noisy.size:
             onset = np.clip(at[noisy] / (NOISE_ONSET * self._rate), 0, 1)
@@ -161,6 +205,7 @@ class Concealer:
         self._heard[rows], self._end[rows] = heard, ends
         self._period[rows[:MAX_PITCHES]] = periods(heard[:MAX_PITCHES], ends[:MAX_PITCHES], self._rate)
         self._busy[rows] = True
+        self._gain[rows] = 1
         self._elapsed[rows] = np.where(past.any(axis=1) | (begin > 0), -begin, self._length)
         # Nothing is blended before the hole.
         self._resumed[rows] = self._overlap
@@ -203,7 +248,7 @@ def periods(heard: FloatArray, ends: IntArray, rate: int) -> IntArray:
     template, least, most = (int(rate / coarse * span) for span in (TEMPLATE, SHORTEST_PERIOD, LONGEST_PERIOD))
     n = np.arange(len(heard))[:, None]
     recent = heard[n, ends[:, None] + np.arange(-(template + most) * coarse, 0)]
-    thinned = recent.reshape(len(heard), -1, coarse).mean(axis=2)
+    thinned = np.add.reduce([recent[:, number::coarse] for number in range(coarse)])
     windows = np.lib.stride_tricks.sliding_window_view(thinned, template, axis=1)[:, : most - least + 1]
     lag: IntArray = most - _best(
         np.einsum("nlw,nw->nl", windows, thinned[:, -template:]), _energies(thinned, template, most - least + 1)

@@ -92,6 +92,11 @@ class _Rings:
         self.flat[scattered] = ABSENT
         return samples
 
+    def look(self, rows: IntArray, places: IntArray, length: int) -> SampleArray:
+        """Copy `length` samples from each place."""
+        samples: SampleArray = self.flat[self._scatter(rows, places, length)]
+        return samples
+
     def peek(self, row: int, place: int, length: int) -> SampleArray:
         """Copy `length` samples of one ring."""
         run = self.run(row, place, length)
@@ -345,7 +350,13 @@ class JitterBuffer:
             frames[started] = some
         for index, frame in stretched.items():
             frames[index] = frame
-        self._concealer.conceal(rows, frames)
+        self._concealer.conceal(rows, frames, self._ahead)
+        return frames
+
+    def _ahead(self, rows: IntArray) -> SampleArray:
+        """Copy what the rows play next, `ABSENT` where that is not there."""
+        frames = self._rings.look(rows, self._position[rows] - self._origin[rows], self.frame_size)
+        frames[~self._started[rows]] = ABSENT
         return frames
 
     def _stretch(self, rows: IntArray) -> dict[int, SampleArray]:

@@ -13,20 +13,32 @@ from tests.unit.media.test_codecs import level, speech, tone
 RATES = pytest.mark.parametrize("rate", [8000, 16000, 48000])
 
 
-def play(rate: int, sound: np.ndarray, lost: set[int], few_rows: int = 1, noise: int | None = None) -> np.ndarray:
-    """Play a sound, as many times at once as there are rows, without the frames that are lost."""
+def play(
+    rate: int, sound: np.ndarray, lost: set[int], few_rows: int = 1, noise: int | None = None, *, looking: bool = False
+) -> np.ndarray:
+    """Play a sound, as many times at once as there are rows, without the frames that are lost.
+
+    `looking` has the frame behind be known already.
+    """
     concealer, size = Concealer(few_rows + 1, rate), rate // 50
     rows = np.arange(1, few_rows + 1)
     for row in rows.tolist():
         concealer.open(row)
     heard = []
-    for number, frame in enumerate(sound.reshape(-1, size)):
+    pieces = sound.reshape(-1, size)
+
+    def ahead(asking: np.ndarray) -> np.ndarray:
+        absent = number + 1 in lost or number + 1 == len(pieces)
+        following = np.full(size, ABSENT, np.int16) if absent else pieces[number + 1]
+        return np.repeat(following[None], len(asking), axis=0)
+
+    for number, frame in enumerate(pieces):
         frames = np.repeat(frame[None], few_rows, axis=0)
         if number in lost:
             if noise is not None:
                 concealer.announce_noise(1, noise)
             frames[:] = ABSENT
-        concealer.conceal(rows, frames)
+        concealer.conceal(rows, frames, ahead if looking else None)
         assert (frames == frames[0]).all() or noise is not None
         heard.append(frames[0])
     return np.concatenate(heard)
@@ -57,18 +69,34 @@ def test_a_tone_goes_on_through_a_lost_frame(rate, frequency):
 @RATES
 def test_speech_goes_on_and_fades_in_a_burst(rate):
     sound, size = speech(rate), rate // 50
-    lost = set(range(25, 30))
+    lost = set(range(25, 31))
     heard = play(rate, sound, lost)
     assert sharpest(heard) < 1.5 * sharpest(sound)
     around = level(sound[24 * size : 25 * size])
-    levels = [level(heard[n * size : (n + 1) * size]) for n in range(25, 30)]
+    levels = [level(heard[n * size : (n + 1) * size]) for n in range(25, 31)]
     assert levels[0] == pytest.approx(around, abs=4)
-    assert levels[1] < levels[0]
-    assert levels[2] < levels[1]
-    assert levels[3] < 0
+    assert levels[4] < levels[2] < levels[1]
+    assert levels[5] < 0
     # What comes after the overlap of 5 ms is as it was sent.
-    after = 30 * size + rate // 200 + 1
+    after = 31 * size + rate // 200 + 1
     assert (heard[after:] == sound[after:]).all()
+
+
+@RATES
+@pytest.mark.parametrize("lost", [{25}, {25, 26}], ids=["one frame", "two"])
+def test_what_comes_after_a_hole_makes_the_hole_better(rate, lost):
+    sound, size = speech(rate), rate // 50
+    hole = slice(25 * size, (max(lost) + 2) * size)
+
+    def fault(heard: np.ndarray) -> float:
+        return float(np.square(heard[hole].astype(float) - sound[hole]).mean())
+
+    without, looking = play(rate, sound, lost), play(rate, sound, lost, looking=True)
+    assert fault(looking) < 0.9 * fault(without)
+    assert sharpest(looking) < 1.5 * sharpest(sound)
+    assert (
+        looking[(max(lost) + 1) * size + rate // 200 + 1 :] == sound[(max(lost) + 1) * size + rate // 200 + 1 :]
+    ).all()
 
 
 @RATES
