@@ -8,6 +8,7 @@ import pytest
 
 from sipsimple.session.events import AddressChanged, CancelRequested, EndRequested
 from sipsimple.session.mailbox import Mailbox
+from tests.support.programs import until
 
 PAUSE = 0.01
 
@@ -61,9 +62,7 @@ async def test_a_flow_that_waits_is_resumed_by_what_comes():
 async def test_an_event_that_does_not_come_in_time_is_not_waited_for():
     reader = Reader(within=PAUSE)
     reader.mailbox.put_nowait(EndRequested())
-    async with asyncio.timeout(5):
-        while len(reader.read) < 2:
-            await asyncio.sleep(PAUSE)
+    await until(lambda: len(reader.read) == 2, "giving up")
     reader.mailbox.put_nowait(AddressChanged())
     await reader.over.wait()
     assert reader.read == [EndRequested(), "late", AddressChanged()]
