@@ -58,8 +58,8 @@ class DestroyMixer(Command):
 class SetDevices(Command):
     """Close the devices of the mixer and open these: a name, `system_default`, or None.
 
-    Replies `RealDevices`. Fails with `DeviceError`, and the mixer is then without devices. `ec_tail`, in ms, is for an
-    echo canceller; there is none here, that of the operating system or of the headset does the work.
+    Replies `RealDevices`. Fails with `DeviceError`, and the mixer is then without devices. Unless `ec_tail` (ms) is 0,
+    the echo is cancelled if both devices are open and there is what can do it; it finds out by itself how long it is.
     """
 
     mixer: int

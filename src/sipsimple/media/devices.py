@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .commands import SYSTEM_DEFAULT, DeviceNames, RealDevices
+from .echo import EchoCanceller, echo_canceller
 from .errors import DeviceError, DeviceNotFound
 
 Samples = npt.NDArray[np.int16]
@@ -78,6 +79,7 @@ class SoundDevices:
 
     def __init__(self, frame_size: int) -> None:
         self.real = RealDevices(None, None)
+        self._echo: EchoCanceller | None = None
         self._capture: Any = None
         self._playback: Any = None
         self._from_capture = Ring(frame_size)
@@ -86,8 +88,13 @@ class SoundDevices:
         self._seen = [0, 0]
         self._seen_at = 0.0
 
-    def open(self, input: str | None, output: str | None, sample_rate: int, backend: str | None = None) -> None:
-        """Open and start the devices; slow. Raises DeviceError, and then nothing stays open."""
+    def open(
+        self, input: str | None, output: str | None, sample_rate: int, backend: str | None = None, ec_tail: int = 0
+    ) -> None:
+        """Open and start the devices; slow. Raises DeviceError, and then nothing stays open.
+
+        Where there are both, and `ec_tail` (ms) is not 0, the echo of one in the other is cancelled.
+        """
         try:
             playback, capture = self._find(input, output, backend)
             self._open(playback, capture, sample_rate, backend)
@@ -95,6 +102,8 @@ class SoundDevices:
             self.close()
             raise
         self.real = RealDevices(_name(capture), _name(playback))
+        if capture is not None and playback is not None:
+            self._echo = echo_canceller(sample_rate, ec_tail)
 
     def _find(
         self, input: str | None, output: str | None, backend: str | None
@@ -145,11 +154,15 @@ class SoundDevices:
         """Fill the frame from the capture device."""
         if self._capture is not None:
             frame[:] = self._from_capture.read(len(frame))
+            if self._echo is not None:
+                self._echo.clean(frame)
 
     def write(self, frame: Samples) -> None:
         """Hand the frame to the playback device."""
         if self._playback is not None:
             self._to_playback.write(frame)
+            if self._echo is not None:
+                self._echo.heard(frame)
 
     def stalled(self, now: float) -> str | None:
         """The name of a device whose callbacks have stopped, None while all goes well."""
@@ -165,7 +178,7 @@ class SoundDevices:
     def close(self) -> None:
         """Stop the devices; waits for their callbacks to end."""
         capture, playback = self._capture, self._playback
-        self._capture = self._playback = None
+        self._capture = self._playback = self._echo = None
         self.real = RealDevices(None, None)
         for device in (capture, playback):
             if device is not None:

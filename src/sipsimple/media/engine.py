@@ -187,7 +187,9 @@ class Engine:
         def job() -> None:
             error: DeviceError | None = None
             try:
-                devices.open(command.input, command.output, desk.mixer.sample_rate, self._audio_backend)
+                devices.open(
+                    command.input, command.output, desk.mixer.sample_rate, self._audio_backend, command.ec_tail
+                )
             except DeviceError as failure:
                 error = failure
             self._later(lambda: done(error))
