@@ -31,9 +31,42 @@ def tones(digits, rate, *, milliseconds=60, pause=60, level=0.25, twist_db=0.0, 
 
 
 def heard(samples, rate):
-    detector = ToneDetector(rate)
-    frame = rate // 50
-    return "".join(detector.feed(samples[start : start + frame]) for start in range(0, len(samples), frame))
+    return together([samples], rate)[0]
+
+
+def together(streams, rate):
+    """What is heard in streams of one length, in each, while all are listened to by one detector."""
+    detector, rows = ToneDetector(rate), np.arange(len(streams))
+    for row in rows.tolist():
+        detector.listen(row)
+    frame, found = rate // 50, [""] * len(streams)
+    for start in range(0, len(streams[0]), frame):
+        for row, digit in detector.feed(rows, np.array([samples[start : start + frame] for samples in streams])):
+            found[row] += digit
+    return found
+
+
+def test_many_streams_are_listened_to_at_once():
+    wanted = ["1", "22", "", "*0#", "D"]
+    streams = [tones(digits, 8000) for digits in wanted]
+    length = max(map(len, streams))
+    assert together([np.pad(samples, (0, length - len(samples))) for samples in streams], 8000) == wanted
+
+
+def test_a_stream_can_join_and_leave_while_another_presses():
+    detector, samples, found = ToneDetector(8000), tones("1234", 8000), ""
+    detector.listen(5)
+    for number, start in enumerate(range(0, len(samples), 160)):
+        if number % 6 == 2:
+            detector.listen(3)
+        rows = np.array([3, 5]) if number % 6 in (2, 3) else np.array([5, 9])
+        frame = samples[start : start + 160]
+        quiet = np.zeros_like(frame)
+        digits = detector.feed(rows, np.array([quiet, frame] if rows[0] == 3 else [frame, quiet]))
+        found += "".join(digit for row, digit in digits if row == 5)
+        if number % 6 == 4:
+            detector.forget(3)
+    assert found == "1234"
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 48000])
