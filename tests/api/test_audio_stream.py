@@ -484,3 +484,15 @@ async def test_after_the_end_nothing_is_left(middleware):
     assert (stream.codec, stream.local_rtp_port, stream.consumer_slot) == (None, None, None)
     assert list(stream.bridge) == []
     assert middleware.voice_mixer.connected_slots == []
+
+
+async def test_the_statistics_tell_how_good_the_call_sounds(call):
+    stream = call.caller.stream
+    async with asyncio.timeout(LIMIT):
+        while (values := await asyncio.to_thread(lambda: stream.statistics))["rx"]["packets"] < 10:
+            await asyncio.sleep(0.05)
+    assert values["codec"] == stream.codec
+    assert values["rx"]["mos"] > 4
+    assert values["rx"]["concealed"] < 0.1
+    assert 0 <= values["rx"]["buffer_delay"] < 500_000
+    assert values["tx"]["mos"] is None or values["tx"]["mos"] > 4

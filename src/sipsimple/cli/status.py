@@ -26,6 +26,8 @@ class Summary:
         self.jitter_ms = received.get("jitter", {}).get("avg", 0) / 1000
         self.max_jitter_ms = received.get("jitter", {}).get("max", 0) / 1000
         self.round_trip_ms = (statistics or {}).get("rtt", {}).get("avg", 0) / 1000
+        self.mos: float | None = received.get("mos")
+        self.remote_mos: float | None = sent.get("mos")
 
     @property
     def loss_percent(self) -> float:
@@ -45,6 +47,8 @@ class Summary:
             "jitter_ms": round(self.jitter_ms, 3),
             "jitter_max_ms": round(self.max_jitter_ms, 3),
             "round_trip_ms": round(self.round_trip_ms, 3),
+            "mos": self.mos,
+            "mos_remote": self.remote_mos,
         }
 
     def line(self) -> str:
@@ -69,9 +73,14 @@ class Summary:
             ("received", f"{self.received} packets, {self.lost} lost ({self.loss_percent:.2f} %)"),
             ("jitter", f"{self.jitter_ms:.2f} ms (at most {self.max_jitter_ms:.2f} ms)"),
             ("round trip", round_trip),
+            ("quality", f"MOS {_score(self.mos)} here, {_score(self.remote_mos)} at the other end"),
         ):
             table.add_row(name, value)
         console().print(table)
+
+
+def _score(mos: float | None) -> str:
+    return "unknown" if mos is None else f"{mos:.1f}"
 
 
 class StatusLine:

@@ -177,6 +177,10 @@ class Reporter:
         except OSError:  # as with RTP, a lost report is made good by the next one
             self._sender.failed[row] += 1
 
+    def is_reported(self, row: int) -> bool:
+        """Whether the remote has told what arrived of what we send."""
+        return row in self._previous
+
     def statistics(self, row: int) -> dict[str, Any]:
         """Return the part of the statistics of what we send that only the remote knows."""
         return {

@@ -30,6 +30,7 @@ from .errors import StreamError, UnknownObject
 from .inband import InbandDigits
 from .keys import DTLSKeying
 from .net import Address, DatagramReader, PortAllocator, can_disconnect, discard_pending
+from .quality import assess
 from .reception import Reception
 from .reports import Reporter, SendTo
 from .resample import Resampler
@@ -499,15 +500,21 @@ class StreamTable:
         return self._arrivals.refused
 
     def statistics(self, row: int) -> dict[str, Any]:
-        """Return `rtt` in microseconds, `rx` and `tx`, and for a secured stream `srtp` (see `Shield.statistics`)."""
-        self._stream(row)
+        """Return `rtt` in microseconds, `rx`, `tx` and `codec`, and for a secured stream `srtp`.
+
+        See `quality.assess` for what is estimated, and `Shield.statistics`.
+        """
+        codec = self._stream(row).codec
         security = self._shield.statistics(row)
-        return {
+        values = {
             **({} if security is None else {"srtp": security}),
             "rtt": self._reporter.round_trip.read(row),
             "rx": self._reception.statistics(row),
             "tx": {**self._sender.statistics(row), **self._reporter.statistics(row)},
         }
+        delay = self._arrivals.buffers[codec.sample_rate].delay(row) / codec.sample_rate
+        assess(self._stream(row).config.codec, values, delay, is_reported=self._reporter.is_reported(row))
+        return values
 
     def local_ssrc(self, row: int) -> int:
         """Return the SSRC of what we send."""

@@ -96,7 +96,7 @@ def test_the_summary_of_a_call_that_never_had_audio():
 def test_the_summary_counts_in_milliseconds():
     statistics = {
         "rtt": {"avg": 12_000},
-        "rx": {"packets": 90, "packets_lost": 10, "jitter": {"avg": 1500, "max": 4000}},
+        "rx": {"packets": 90, "packets_lost": 10, "jitter": {"avg": 1500, "max": 4000}, "mos": 4.2},
         "tx": {"packets": 100, "packets_lost": 3},
     }
     assert Summary("PCMU", statistics, 2).json() == {
@@ -110,6 +110,8 @@ def test_the_summary_counts_in_milliseconds():
         "jitter_ms": 1.5,
         "jitter_max_ms": 4,
         "round_trip_ms": 12,
+        "mos": 4.2,
+        "mos_remote": None,
     }
 
 
