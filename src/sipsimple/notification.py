@@ -215,7 +215,7 @@ class NotificationCenter(metaclass=Singleton):
     def is_observed(self, name: str, sender: object = UnknownSender) -> bool:
         """Whether anybody would be told of this notification; for those that are dear to make."""
         known, identity = self._observers, _identity(sender)
-        return any(key in known for key in ((name, Any), (name, identity), (Any, Any), (Any, identity)))
+        return (name, Any) in known or (name, identity) in known or (Any, Any) in known or (Any, identity) in known
 
     def _sweep(self) -> None:
         while self.dead:

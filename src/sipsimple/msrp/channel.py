@@ -263,23 +263,33 @@ class MSRPSession:
         if not self._bound.done():
             self._bound.set_exception(SessionClosed(reason))
         self._wake_flushing()
-        self._loop.call_soon(self._on_event, Disconnected(error))
+        last: list[Event] = [Disconnected(error)]
+        self._loop.call_soon(self._hand_out, last)
 
     def _tell(self) -> None:
-        events = self.machine.events
-        while events:
-            event = events.popleft()
-            if not self._bound.done() and isinstance(event, Bound | BindFailed):
-                if isinstance(event, Bound):
-                    self._bound.set_result(None)
-                else:
-                    self._bound.set_exception(BindRefused("SEND", event.code, event.comment))
-            elif isinstance(event, ResponseReceived):
+        if not self.machine.events:
+            return
+        events = list(self.machine.events)
+        self.machine.events.clear()
+        for event in events:
+            if isinstance(event, ResponseReceived):
                 waiter = self._requests.get(event.transaction_id)
                 if waiter is not None and not waiter.done():
                     waiter.set_result(event.chunk)
-            # One call each: what a handler raises is told by the loop, and the others still get theirs.
-            self._loop.call_soon(self._on_event, event)
+            elif isinstance(event, Bound) and not self._bound.done():
+                self._bound.set_result(None)
+            elif isinstance(event, BindFailed) and not self._bound.done():
+                self._bound.set_exception(BindRefused("SEND", event.code, event.comment))
+        self._loop.call_soon(self._hand_out, events)
+
+    def _hand_out(self, events: list[Event]) -> None:
+        """Tell the user; what a handler raises is the loop's to show, and the other events still come."""
+        for event in events:
+            try:
+                self._on_event(event)
+            except Exception as error:  # noqa: BLE001
+                context = {"message": f"the handler of {type(event).__name__} failed", "exception": error}
+                self._loop.call_exception_handler(context)
 
     def _wrote_something(self) -> None:
         if self.connection is not None:

@@ -38,7 +38,7 @@ __all__ = [
 
 UTF_8: Final = "utf-8"
 REMEMBERED_ADDRESSES: Final = 256
-"""Addresses that are not read again: the same few are in every message of a chat."""
+"""Addresses that are not read or written again: the same few are in every message of a chat."""
 
 
 class MultilingualText(str):
@@ -238,7 +238,12 @@ def decode_body(data: bytes, content_type: str) -> tuple[str | bytes, str]:
 
 
 def _address(name: str, identity: ChatIdentity) -> CPIMField:
-    return CPIMField(name, format_address(identity.display_name, str(identity.uri)))
+    return _written_address(name, identity.display_name, str(identity.uri))
+
+
+@lru_cache(maxsize=REMEMBERED_ADDRESSES)
+def _written_address(name: str, display_name: str | None, uri: str) -> CPIMField:
+    return CPIMField(name, format_address(display_name, uri))
 
 
 def _identities(fields: Iterable[CPIMField]) -> list[ChatIdentity]:
