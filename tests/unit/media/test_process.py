@@ -65,6 +65,17 @@ def until(condition, what: str) -> None:
         time.sleep(0.01)
 
 
+def may_raise_priority() -> bool:
+    attempt = "import os; os.setpriority(os.PRIO_PROCESS, 0, -11)"
+    return subprocess.run([sys.executable, "-c", attempt], check=False, stderr=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.skipif(not may_raise_priority(), reason="the system does not let us raise the priority of a process")
+def test_the_engine_runs_before_what_is_not_heard(host):
+    host.request(c.CreateMixer(1, 8000)).result(LIMIT)
+    assert os.getpriority(os.PRIO_PROCESS, host.pid) == -11
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks into /proc")
 @pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM, None])
 def test_the_engine_ends_when_its_parent_does(death):
