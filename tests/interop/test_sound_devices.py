@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import sipsimple
 from sipsimple.application import SIPApplication
 from sipsimple.audio import WavePlayer, WaveRecorder
 from sipsimple.configuration.backend.memory import MemoryBackend
 from sipsimple.configuration.settings import SIPSimpleSettings
-from sipsimple.core import Engine
+from sipsimple.core import AudioMixer, Engine, RecordingWaveFile, WaveFile
+from sipsimple.core.media import MediaClient
 from sipsimple.notification import NotificationCenter
 from tests.interop.pulseaudio import RATE, PulseAudio
 from tests.support.agent import SETTINGS, Record
@@ -33,8 +37,6 @@ def pitch(samples: np.ndarray) -> float:
 
 
 def write(path: Path, samples: np.ndarray) -> str:
-    import wave
-
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -49,6 +51,7 @@ async def pulse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         for name, value in running.environment.items():
             monkeypatch.setenv(name, value)
         yield running
+        await asyncio.to_thread(MediaClient().stop)
 
 
 @asynccontextmanager
@@ -84,6 +87,36 @@ async def test_a_file_is_heard_on_the_output_and_the_input_is_recorded(pulse: Pu
         await until(lambda: (tmp_path / "out.wav").stat().st_size > RATE, "the end of the recording")
         heard = np.frombuffer((tmp_path / "out.wav").read_bytes()[44:], np.int16)
         assert pitch(heard) == pytest.approx(700, abs=5)
+
+
+async def test_the_echo_of_the_loudspeaker_is_cancelled(pulse: PulseAudio, tmp_path: Path):
+    """The microphone hears nothing but the loudspeaker, by the clocks and with the delays of real devices."""
+    pytest.importorskip("livekit", reason="needs sipsimple[aec]")
+    without, cancelled = await asyncio.gather(
+        _echo(pulse, tmp_path, "Speaker", tail=0), _echo(pulse, tmp_path, "Headset", tail=200)
+    )
+    blocks = range(2 * RATE, 5 * RATE, RATE // 2)
+    loudness = [[np.sqrt(np.mean(heard[at : at + RATE // 2] ** 2)) for at in blocks] for heard in (without, cancelled)]
+    assert np.median(loudness[0]) > 100
+    assert np.median(loudness[1]) < np.median(loudness[0]) / 6  # 15 dB
+
+
+async def _echo(pulse: PulseAudio, folder: Path, device: str, tail: int) -> np.ndarray:
+    """What the microphone records of speech on the loudspeaker."""
+    await pulse.plug(device)
+    mixer = await AudioMixer.open(f"Monitor of {device}", device, RATE, tail)
+    player = WaveFile(mixer, str(Path(sipsimple.__file__).parent / "data" / "demo.wav"))
+    recorder = RecordingWaveFile(mixer, str(folder / f"{device}.wav"))
+    player.start()
+    recorder.start()
+    assert player.slot is not None
+    assert recorder.slot is not None
+    mixer.connect_slots(player.slot, 0)
+    mixer.connect_slots(0, recorder.slot)
+    await until(lambda: not player.is_active, "the end of the speech")
+    recorder.stop()
+    mixer.close()
+    return np.frombuffer((folder / f"{device}.wav").read_bytes()[44:], np.int16).astype(float)
 
 
 async def test_a_device_that_vanishes_is_replaced_and_taken_again_when_it_is_back(pulse: PulseAudio):
