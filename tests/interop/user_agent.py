@@ -106,7 +106,11 @@ async def user_agent(
             "rtp": {"port_range": "40000-44000"},
             **(general or {}),
         },
-        "Accounts": {name: {"enabled": "true", "registration": {"enabled": "false"}, **(account or {})}},
+        "Accounts": {
+            name: {"enabled": "true", "registration": {"enabled": "false"}, **(account or {})},
+            # The neighbours are not to be told of tests.
+            "bonjour@local": {"enabled": "false"},
+        },
     }
     record, trace = Record(), SIPTrace()
     others = asyncio.all_tasks()
