@@ -21,6 +21,7 @@ from tests.support.raw_peer import RawPeer
 BOB = "bob@example.org"
 STATE = "AudioStreamICENegotiationStateDidChange"
 SUCCESS, FAILURE = "AudioStreamICENegotiationDidSucceed", "AudioStreamICENegotiationDidFail"
+PASSWORD = "abcdefghijklmnopqrstuvwx"
 OFFER = """v=0
 o=- 1 1 IN IP4 127.0.0.1
 s=raw
@@ -181,6 +182,50 @@ async def test_candidates_that_do_not_answer_end_in_plain_rtp(both: Agent, monke
         session.end()
         peer.respond(await peer.expect("BYE"), 200)
         await both.record.until(session, "DidEnd")
+
+
+class LitePeer(asyncio.DatagramProtocol):
+    """Media of a peer that only answers checks (RFC 8445 2.5)."""
+
+    def __init__(self) -> None:
+        self.asked: list[stun.Message] = []
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        if data[0] > 3:
+            return
+        request = stun.parse_message(data)
+        self.asked.append(request)
+        response = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, transaction_id=request.transaction_id)
+        response.attributes["XOR-MAPPED-ADDRESS"] = addr
+        response.add_message_integrity(PASSWORD.encode())
+        self.transport.sendto(bytes(response), addr)
+
+
+async def test_a_peer_that_only_answers_has_us_choose(both: Agent):
+    media, lite = await asyncio.get_running_loop().create_datagram_endpoint(LitePeer, local_addr=("127.0.0.1", 0))
+    port = media.get_extra_info("sockname")[1]
+    try:
+        with RawPeer() as peer:
+            offer = OFFER.format(port=port, candidate=port).replace("t=0 0\n", "t=0 0\na=ice-lite\n")
+            peer.request("INVITE", offer)
+            session = await both.incoming()
+            session.accept(session.proposed_streams or [])
+            await peer.response(200)
+            peer.request("ACK", cseq=1)
+            await both.record.until(session, "DidStart")
+            (stream,) = session.streams
+            assert (stream.ice_active, stream.remote_rtp_port) == (True, port)
+            assert all("ICE-CONTROLLING" in request.attributes for request in lite.asked)
+            # One check, and then what makes the pair the one (RFC 8445 8.1.1).
+            assert ["USE-CANDIDATE" in request.attributes for request in lite.asked] == [False, True]
+            session.end()
+            peer.respond(await peer.expect("BYE"), 200)
+            await both.record.until(session, "DidEnd")
+    finally:
+        media.close()
 
 
 async def test_a_description_that_was_changed_on_its_way_is_answered_as_a_mismatch(both: Agent):
