@@ -228,6 +228,45 @@ async def test_a_peer_that_only_answers_has_us_choose(both: Agent):
         media.close()
 
 
+def username_in(message: Any) -> str:
+    found = re.search(r"a=ice-ufrag:(\S+)", message.body.decode())
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["other credentials", "the same credentials"])
+async def test_a_remote_begins_anew_with_other_credentials(both: Agent, again: bool):
+    media, lite = await asyncio.get_running_loop().create_datagram_endpoint(LitePeer, local_addr=("127.0.0.1", 0))
+    port = media.get_extra_info("sockname")[1]
+    try:
+        with RawPeer() as peer:
+            offer = OFFER.format(port=port, candidate=port).replace("t=0 0\n", "t=0 0\na=ice-lite\n")
+            peer.request("INVITE", offer)
+            session = await both.incoming()
+            session.accept(session.proposed_streams or [])
+            before = username_in(await peer.response(200))
+            peer.request("ACK", cseq=1)
+            await both.record.until(session, "DidStart")
+            (stream,) = session.streams
+            checks = len(lite.asked)
+            second = offer.replace("o=- 1 1", "o=- 1 2")
+            peer.request("INVITE", second.replace("ice-ufrag:abcd", "ice-ufrag:efgh") if again else second)
+            after = username_in(await peer.response(200))
+            peer.request("ACK", cseq=2)
+            assert (after != before) is again
+            if again:
+                await both.record.until(stream, SUCCESS, 2)
+                names = {request.attributes["USERNAME"] for request in lite.asked[checks:]}
+                assert f"efgh:{after}" in names
+            assert stream.ice_active
+            session.end()
+            peer.respond(await peer.expect("BYE"), 200)
+            await both.record.until(session, "DidEnd")
+            assert both.record.names(stream).count(SUCCESS) == (2 if again else 1)
+    finally:
+        media.close()
+
+
 async def test_a_description_that_was_changed_on_its_way_is_answered_as_a_mismatch(both: Agent):
     with RawPeer() as peer:
         peer.request("INVITE", OFFER.format(port=4000, candidate=4002))
