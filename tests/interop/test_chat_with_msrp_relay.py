@@ -91,12 +91,16 @@ async def test_a_relay_is_found_by_the_dns_of_the_domain(nothing_left, tmp_path,
             # Only who answers uses a relay by default.
             assert [uri.port for uri in alice.remote_description.path] == [relay.port, 2855]
             assert [uri.port for uri in bob.remote_description.path] == [2855]
-            alice.send_message("through your relay")
+            lost = alice.send_message("through your relay")
             # The report goes astray: this relay knows the way to its own clients only, and Alice is none.
             assert (await agent.record.until(bob, "ChatStreamGotMessage")).message.body == "through your relay"
             caller.end()
             for stream in (alice, bob):
                 await agent.record.until(stream, "MediaStreamDidEnd")
+            assert DID_DELIVER not in agent.record.names(alice)
+            # So nobody can tell her that it was read, and nobody does.
+            untold = agent.record.data(alice, "ChatStreamDidNotDeliverMessage")
+            assert (untold.message_id, untold.code) == (lost, 408)
     monkeypatch.setattr(dnslookup._Shared, "memory", None)
 
 

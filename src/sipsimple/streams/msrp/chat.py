@@ -4,6 +4,11 @@
 Every message ends in exactly one of `ChatStreamDidDeliverMessage` and `ChatStreamDidNotDeliverMessage`, also when the
 connection is lost or the stream ends before. Messages given before the start wait for it. A public method judges what
 it is asked in the caller's thread; the work follows in the loop.
+
+Delivered is what the remote has reported (RFC 4975 7.1.2). That the next hop has taken a message says nothing about the
+remote, so a message whose report is lost on its way ends as not delivered, although it may have been read. Some relays
+(RFC 4976) pass reports on to their own clients alone, not to the other party of a client, which came without asking for
+a URI: what such a party sends is read at once, and told as not delivered when the stream ends.
 """
 
 from __future__ import annotations
