@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +12,11 @@ import numpy as np
 from tests.support.programs import Program, need, until
 
 RATE = 16000
+
+
+def null_sink(name: str) -> str:
+    """What loads a sink without hardware."""
+    return f"module-null-sink sink_name={name} sink_properties=device.description={name}"
 
 
 class PulseAudio:
@@ -36,7 +42,8 @@ class PulseAudio:
         }
         options = ["-n", "--daemonize=no", "--exit-idle-time=-1", "--disable-shm=yes", "--use-pid-file=no"]
         protocol = f"module-native-protocol-unix auth-anonymous=1 socket={self._socket}"
-        self._server = Program(server, *options, "-L", protocol, environment=self.environment)
+        self._command = [server, *options, "-L", protocol]
+        self._server = Program(*self._command, environment=self.environment)
 
     async def __aenter__(self) -> Self:
         await self._server.__aenter__()
@@ -53,9 +60,15 @@ class PulseAudio:
 
     async def plug(self, name: str) -> str:
         """Add a sink; its monitor is a source that gives back what the sink plays. Returns what `unplug` takes."""
-        return await self._run(
-            "load-module", "module-null-sink", f"sink_name={name}", f"sink_properties=device.description={name}"
-        )
+        return await self._run("load-module", *null_sink(name).split())
+
+    async def restart(self, sink: str) -> None:
+        """End the server suddenly and start it again, with this sink."""
+        self._server.send_signal(signal.SIGKILL)
+        await self._server.stop()
+        self._socket.unlink()
+        self._server = Program(*self._command, "-L", null_sink(sink), environment=self.environment)
+        await self.__aenter__()
 
     async def unplug(self, module: str) -> None:
         await self._run("unload-module", module)

@@ -99,13 +99,17 @@ async def test_the_echo_of_the_loudspeaker_is_cancelled(pulse: PulseAudio, tmp_p
     loudness = [[np.sqrt(np.mean(heard[at : at + RATE // 2] ** 2)) for at in blocks] for heard in (without, cancelled)]
     assert np.median(loudness[0]) > 100
     assert np.median(loudness[1]) < np.median(loudness[0]) / 6  # 15 dB
+    # Then somebody spoke, and is heard.
+    spoken = [np.sqrt(np.mean(heard[7 * RATE :] ** 2)) for heard in (without, cancelled)]
+    assert spoken[1] > spoken[0] / 3
 
 
 async def _echo(pulse: PulseAudio, folder: Path, device: str, tail: int) -> np.ndarray:
-    """What the microphone records of speech on the loudspeaker."""
+    """What the microphone records: speech on the loudspeaker, and then that of somebody in the room."""
     await pulse.plug(device)
     mixer = await AudioMixer.open(f"Monitor of {device}", device, RATE, tail)
-    player = WaveFile(mixer, str(Path(sipsimple.__file__).parent / "data" / "demo.wav"))
+    demo = Path(sipsimple.__file__).parent / "data" / "demo.wav"
+    player = WaveFile(mixer, str(demo))
     recorder = RecordingWaveFile(mixer, str(folder / f"{device}.wav"))
     player.start()
     recorder.start()
@@ -114,6 +118,7 @@ async def _echo(pulse: PulseAudio, folder: Path, device: str, tail: int) -> np.n
     mixer.connect_slots(player.slot, 0)
     mixer.connect_slots(0, recorder.slot)
     await until(lambda: not player.is_active, "the end of the speech")
+    await pulse.play(device, np.frombuffer(demo.read_bytes()[44:], np.int16)[: 4 * RATE])
     recorder.stop()
     mixer.close()
     return np.frombuffer((folder / f"{device}.wav").read_bytes()[44:], np.int16).astype(float)
@@ -134,6 +139,24 @@ async def test_a_device_that_vanishes_is_replaced_and_taken_again_when_it_is_bac
         await until(lambda: mixer.real_output_device == "Headset", "the headset")
         await until(lambda: audio.output_device == "Headset", "the setting")
         assert record.names(Engine()) == ["AudioDevicesDidChange", "AudioDevicesDidChange"]
+
+
+async def test_devices_are_opened_again_when_the_sound_server_starts_again(pulse: PulseAudio, tmp_path: Path):
+    """So fast that no watch sees it: what tells is that the device does nothing any more."""
+    await pulse.plug("Speaker")
+    async with application(output_device="system_default") as (running, record):
+        mixer = running.voice_audio_mixer
+        player = WavePlayer(mixer, write(tmp_path / "in.wav", tone(1000, 2)), loop_count=0)
+        running.voice_audio_bridge.add(player)
+        player.start()
+        await pulse.restart("Speaker")
+        center = NotificationCenter()
+        center.add_observer(record, sender=mixer)
+        await record.until(mixer, "AudioMixerDidLoseDevices")
+        center.remove_observer(record, sender=mixer)
+        await until(lambda: mixer.real_output_device == "Speaker", "the device")
+        assert pitch((await pulse.record("Speaker", 2))[-RATE:]) == pytest.approx(1000, abs=5)
+        player.stop()
 
 
 async def test_the_default_device_is_followed_and_may_be_none_for_a_while(pulse: PulseAudio):

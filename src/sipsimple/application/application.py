@@ -166,6 +166,10 @@ class SIPApplication(metaclass=ApplicationType):
         if self.state == "started":
             run_in_loop(self._life.follow_devices)
 
+    def _NH_AudioMixerDidLoseDevices(self, notification: Notification) -> None:
+        if self.state == "started" and notification.sender in (self.voice_audio_mixer, self.alert_audio_mixer):
+            run_in_loop(self._life.follow_devices)
+
     def _NH_AudioDevicesDidChange(self, notification: Notification) -> None:
         if self.state == "started":
             run_in_loop(self._life.follow_devices)

@@ -82,6 +82,7 @@ class Life:
             await self.stop_components()
             center.discard_observer(application, sender=Engine())
             center.discard_observer(application, name="CFGSettingsObjectDidChange")
+            center.discard_observer(application, name="AudioMixerDidLoseDevices")
             application.state = "stopped"
             self.started.set_exception(error or SIPCoreError(f"the application ended: {application.end_reason}"))
             application._post("SIPApplicationDidEnd", end_reason=application.end_reason)
@@ -96,6 +97,7 @@ class Life:
         engine = application.engine = Engine()
         NotificationCenter().add_observer(application, sender=engine)
         NotificationCenter().add_observer(application, name="CFGSettingsObjectDidChange")
+        NotificationCenter().add_observer(application, name="AudioMixerDidLoseDevices")
         options = engine_options()
         try:
             await engine.start(**options)
