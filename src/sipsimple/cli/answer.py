@@ -41,6 +41,9 @@ COLLECT_AFTER: Final = 50_000
 
 BUSY: Final = 486
 
+NARROWBAND: Final = ({"PCMU"}, {"PCMA"}, {"PCMU", "PCMA"})
+"""Codecs with which all sound has 8000 Hz: to mix it at a higher rate would cost more than all the rest."""
+
 _OBSERVED: Final = ("SIPSessionNewIncoming", "SIPSessionDidStart", "SIPSessionDidEnd", "SIPSessionDidFail")
 
 
@@ -124,6 +127,8 @@ def _configuration(options: AnswerOptions) -> Snapshot:
     configuration.set("rtp.port_range", options.rtp_ports or f"{FIRST_RTP_PORT}-{last}")
     if options.codecs:
         configuration.set("rtp.audio_codec_list", options.codecs)
+    if options.mode in {Mode.ECHO, Mode.CONFERENCE} and set(options.codecs) in NARROWBAND:
+        configuration.set("audio.sample_rate", "8000")
     return configuration
 
 

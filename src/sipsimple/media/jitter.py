@@ -53,6 +53,8 @@ FAR_FRAMES: Final = 15
 """Frames of needless delay that are skipped at once instead of being played faster."""
 HURRY_FRAMES: Final = 4
 """Frames of needless delay from which on every frame that is played is shortened, instead of every second."""
+MAX_STRETCHED: Final = 16
+"""Streams that are tried to be stretched in a tick; when the host was held up, all want to be, and can take turns."""
 MAX_TRIES: Final = 25
 """Frames that may pass in search of a place where stretching is not heard."""
 
@@ -170,6 +172,7 @@ class JitterBuffer:
         # Samples that are to be left out of what is played, or to be added to it where negative.
         self._surplus: Final = np.zeros(capacity, np.int64)
         self._tries: Final = np.zeros(capacity, np.int64)
+        self._turn = 0
         self._concealer: Final = Concealer(capacity, sample_rate)
         # RTP timestamps, extended to never wrap, times `up` over `down` are positions.
         self._stamp: Final = np.zeros(capacity, np.int64)
@@ -362,7 +365,11 @@ class JitterBuffer:
     def _stretch(self, rows: IntArray) -> dict[int, SampleArray]:
         """Play longer or shorter what is to be; which of the rows, and their frames."""
         frames = {}
-        for index in np.flatnonzero(self._surplus[rows] != 0).tolist():
+        wanted = np.flatnonzero(self._surplus[rows] != 0)
+        if len(wanted) > MAX_STRETCHED:
+            self._turn += MAX_STRETCHED
+            wanted = wanted.take(np.arange(self._turn, self._turn + MAX_STRETCHED), mode="wrap")
+        for index in wanted.tolist():
             row = int(rows[index])
             hurry = self._surplus[row] >= HURRY_FRAMES * self.frame_size
             # Between two seams the sound is left in peace.
