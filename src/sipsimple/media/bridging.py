@@ -21,7 +21,7 @@ PERIOD_LEAST, PERIOD_MOST = 0.8, 1.25
 """Between these parts of the period before, the one behind is looked for."""
 LIKENESS: Final = 0.5
 """Least normalised correlation that makes a sound periodic: only then is it continued backwards."""
-SHARE: Final = 0.5
+SHARE: Final = 0.65
 """Part of the sound that what comes after has at the end."""
 
 IntArray = npt.NDArray[np.int64]
