@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from typing import Any
 
 from zope.interface import implementer
 
@@ -160,13 +161,17 @@ class WavePlayer:
 
 @implementer(IAudioPort, IObserver)
 class WaveRecorder:
-    """Records what it is sent into a WAV file, 16-bit mono at the rate of the mixer; reusable."""
+    """Records what it is sent into a WAV file, 16-bit mono at the rate of the mixer; reusable.
+
+    With `separate` the file is stereo, and it records both sides of the port that `tap` names instead.
+    """
 
     producer_slot: None = None
 
-    def __init__(self, mixer: AudioMixer, filename: str) -> None:
+    def __init__(self, mixer: AudioMixer, filename: str, separate: bool = False) -> None:
         self.mixer = mixer
         self.filename = filename
+        self.separate = separate
         self._file: RecordingWaveFile | None = None
 
     @property
@@ -176,8 +181,16 @@ class WaveRecorder:
 
     @property
     def consumer_slot(self) -> int | None:
-        """The slot to record, None when not active."""
-        return self._file.slot if self._file is not None else None
+        """The slot to record, None when not active, or when both sides of a port are recorded apart."""
+        return self._file.slot if self._file is not None and not self.separate else None
+
+    def tap(self, port: Any) -> None:
+        """Record on the left what is sent to this port, on the right what comes from it; silence with None.
+
+        Does nothing unless active with `separate`.
+        """
+        if self._file is not None and self.separate:
+            self._file.tap(None if port is None else port.consumer_slot)
 
     def start(self) -> None:
         """Open the file and record; missing directories are made. Blocks until it is open.
@@ -200,12 +213,12 @@ class WaveRecorder:
         directory = os.path.dirname(self.filename)
         if directory:
             makedirs(directory)
-        return RecordingWaveFile(self.mixer, self.filename)
+        return RecordingWaveFile(self.mixer, self.filename, self.separate)
 
     def _started(self, file: RecordingWaveFile) -> None:
         self._file = file
         NotificationCenter().add_observer(self, name="RecordingWaveFileDidFail", sender=file)
-        slots_changed(self, consumer=(None, file.slot))
+        slots_changed(self, consumer=(None, self.consumer_slot))
 
     def stop(self) -> Result[None]:
         """Close the file; the result is settled when it is complete on the disk. Does nothing when not active."""
@@ -229,4 +242,4 @@ class WaveRecorder:
     def _let_go(self, file: RecordingWaveFile, slot: int | None) -> None:
         self._file = None
         NotificationCenter().discard_observer(self, name="RecordingWaveFileDidFail", sender=file)
-        slots_changed(self, consumer=(slot, None))
+        slots_changed(self, consumer=(None if self.separate else slot, None))

@@ -60,12 +60,14 @@ class SetDevices(Command):
 
     Replies `RealDevices`. Fails with `DeviceError`, and the mixer is then without devices. Unless `ec_tail` (ms) is 0,
     the echo is cancelled if both devices are open and there is what can do it; it finds out by itself how long it is.
+    With `gain_control` the microphone is brought to an even loudness after that, and what is left of the echo with it.
     """
 
     mixer: int
     input: str | None
     output: str | None
     ec_tail: int = 200
+    gain_control: bool = False
 
 
 class RealDevices(Value):
@@ -362,6 +364,7 @@ class StopFile(Command):
 class RecordFile(Command):
     """Occupy the slot with a recorder: what is sent to it goes into the file, 16-bit mono at the mixer's rate.
 
+    With `separate` the file has two channels, of what `TapRecording` names; what is sent to the slot is not recorded.
     Replies None when the file is open; fails with `RecordingError`, and the slot is then free.
     """
 
@@ -369,6 +372,17 @@ class RecordFile(Command):
     slot: int
     recorder: int
     path: str
+    separate: bool = False
+
+
+class TapRecording(Command):
+    """Record what goes to another slot on the left, and what comes from it on the right; silence with None.
+
+    Fails with `UnknownObject`, and with `CommandError` for a recorder that is not `separate`.
+    """
+
+    recorder: int
+    slot: int | None
 
 
 class StopRecording(Command):

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from .commands import (
     DEVICE_SLOT,
     DeviceFailed,
@@ -20,9 +22,9 @@ from .commands import (
     TonesEnded,
 )
 from .devices import SoundDevices
-from .errors import DeviceError, SlotError
+from .errors import CommandError, DeviceError, SlotError
 from .files import FileWorker, Player, Recorder
-from .mixer import Mixer
+from .mixer import Frames, Mixer
 from .pcm import PCMSlot
 from .tones import ToneSource
 
@@ -38,6 +40,7 @@ class ActivePlayer:
 class ActiveRecorder:
     command: RecordFile
     sink: Recorder
+    tap: int | None = None
 
 
 @dataclass(slots=True)
@@ -120,9 +123,26 @@ class Desk:
 
     def add_recorder(self, command: RecordFile, worker: FileWorker) -> Recorder:
         self.mixer.add_slot(command.slot)
-        recorder = Recorder(command.path, self.mixer.sample_rate, worker)
+        recorder = Recorder(command.path, self.mixer.sample_rate, worker, 2 if command.separate else 1)
         self.recorders[command.recorder] = ActiveRecorder(command, recorder)
         return recorder
+
+    def tap(self, id: int, slot: int | None) -> None:
+        """Let a recorder of separate sides hear both sides of a slot, or none. Raises CommandError, SlotError."""
+        active = self.recorders[id]
+        if not active.command.separate:
+            raise CommandError(f"recorder {id} does not record sides apart: make it with `separate`")
+        if slot is not None and slot >= len(self.mixer.sinks):
+            raise SlotError(self.mixer.id, slot, "is out of range: it was never used")
+        active.tap = slot
+
+    def _sides(self, active: ActiveRecorder) -> Frames:
+        """What goes to the tapped slot and what comes from it, sample by sample."""
+        frame = np.zeros((self.mixer.frame_size, 2), np.int16)
+        if active.tap is not None:
+            frame[:, 0] = self.mixer.sinks[active.tap]
+            frame[:, 1] = self.mixer.sources[active.tap]
+        return frame.reshape(-1)
 
     def remove_recorder(self, id: int) -> Recorder:
         active = self.recorders.pop(id)
@@ -157,7 +177,8 @@ class Desk:
         mixer.mix()
         self.devices.write(mixer.sinks[DEVICE_SLOT])
         for recorder in self.recorders.values():
-            recorder.sink.push(mixer.sinks[recorder.command.slot])
+            separate = recorder.command.separate
+            recorder.sink.push(self._sides(recorder) if separate else mixer.sinks[recorder.command.slot])
         if self.pcm:
             self._report_pcm()
         self._end_what_ended(playing, now)

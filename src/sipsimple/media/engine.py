@@ -188,7 +188,12 @@ class Engine:
             error: DeviceError | None = None
             try:
                 devices.open(
-                    command.input, command.output, desk.mixer.sample_rate, self._audio_backend, command.ec_tail
+                    command.input,
+                    command.output,
+                    desk.mixer.sample_rate,
+                    self._audio_backend,
+                    command.ec_tail,
+                    command.gain_control,
                 )
             except DeviceError as failure:
                 error = failure
@@ -307,6 +312,13 @@ class Engine:
         )
         return _PENDING
 
+    def _tap_recording(self, command: c.TapRecording) -> None:
+        for desk in self._desks.values():
+            if command.recorder in desk.recorders:
+                desk.tap(command.recorder, command.slot)
+                return
+        raise UnknownObject("recorder", command.recorder)
+
     def _stop_recording(self, command: c.StopRecording) -> object:
         for desk in self._desks.values():
             if command.recorder in desk.recorders:
@@ -383,6 +395,7 @@ _HANDLERS: Final[dict[type[c.Command], Callable[[Engine, Any], object]]] = {
     c.PlayFile: Engine._play_file,
     c.StopFile: Engine._stop_file,
     c.RecordFile: Engine._record_file,
+    c.TapRecording: Engine._tap_recording,
     c.StopRecording: Engine._stop_recording,
     c.OpenPCM: Engine._open_pcm,
     c.WritePCM: lambda engine, it: engine._pcm(it.pcm).write(it.samples),

@@ -140,13 +140,15 @@ class Player:
 
 
 class Recorder:
-    """A file that frames at the mixer's rate go into, written by the worker."""
+    """A file that frames at the mixer's rate go into, written by the worker; channels are interleaved."""
 
-    def __init__(self, path: str, sample_rate: int, worker: FileWorker) -> None:
+    def __init__(self, path: str, sample_rate: int, worker: FileWorker, channels: int = 1) -> None:
         self._path = path
-        self._rate = sample_rate
+        self._sample_rate = sample_rate
+        self._channels = channels
+        self._rate = sample_rate * channels
         self._worker = worker
-        self._block: Samples = np.zeros(int(WRITE_BLOCK * sample_rate), np.int16)
+        self._block: Samples = np.zeros(int(WRITE_BLOCK * sample_rate) * channels, np.int16)
         self._filled = 0
         self._gap = 0  # dropped samples since the last block that was handed over
         self._dropped = 0
@@ -162,7 +164,7 @@ class Recorder:
 
         def job() -> None:
             try:
-                self._writer = WaveWriter(self._path, self._rate)
+                self._writer = WaveWriter(self._path, self._sample_rate, self._channels)
             except MediaError as error:
                 self._error = error
             done(self._error)

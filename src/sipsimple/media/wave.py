@@ -1,7 +1,7 @@
 """WAV files, read and written a block at a time (RIFF WAVE; formats 1, 3, 6, 7 and WAVE_FORMAT_EXTENSIBLE around them).
 
 The reader gives int16 mono: channels are averaged, other sample sizes converted. A `RateConverter` brings it to the
-mixer's rate. The writer makes 16-bit mono PCM whose header is true after every block, so that a recording that was cut
+mixer's rate. The writer makes 16-bit PCM whose header is true after every block, so that a recording that was cut
 off by a crash can be played. Everything here blocks; `files` keeps it away from the tick.
 """
 
@@ -192,12 +192,13 @@ class RateConverter:
 
 
 class WaveWriter:
-    """A WAV file of 16-bit mono PCM."""
+    """A WAV file of 16-bit PCM; the samples of several channels are interleaved."""
 
-    def __init__(self, path: str, sample_rate: int) -> None:
+    def __init__(self, path: str, sample_rate: int, channels: int = 1) -> None:
         """Create the file, replacing an older one. Raises RecordingError."""
         self.path = path
         self.sample_rate = sample_rate
+        self._channels = channels
         self._size = 0
         try:
             self._file: BinaryIO = Path(path).open("wb", buffering=0)  # noqa: SIM115 - closed by close()
@@ -207,6 +208,7 @@ class WaveWriter:
 
     @property
     def sample_count(self) -> int:
+        """How many samples there are, of all channels together."""
         return self._size // 2
 
     def write(self, samples: Samples) -> None:
@@ -223,7 +225,8 @@ class WaveWriter:
 
     def _write_header(self) -> None:
         sizes = HEADER.size - 8 + self._size, self._size
-        format = (16, PCM, 1, self.sample_rate, self.sample_rate * 2, 2, 16)
+        width = 2 * self._channels
+        format = (16, PCM, self._channels, self.sample_rate, self.sample_rate * width, width, 16)
         header = HEADER.pack(b"RIFF", sizes[0], b"WAVE", b"fmt ", *format, b"data", sizes[1])
         self._file.seek(0)
         self._write_all(header)

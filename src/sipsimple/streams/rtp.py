@@ -29,13 +29,13 @@ from sipsimple.core import (
 from sipsimple.core.digits import digit_in
 from sipsimple.core.media import MediaClient
 from sipsimple.core.media.formats import direction_of, is_reachable
-from sipsimple.loop import Result, TaskOwner, run_in_loop
+from sipsimple.loop import TaskOwner, run_in_loop
 from sipsimple.notification import IObserver, Notification, NotificationCenter
 from sipsimple.streams import digits
 from sipsimple.streams.encryption import EncryptionPolicy
 from sipsimple.streams.interface import IMediaStream, InvalidStreamError, UnknownStreamError
 from sipsimple.streams.places import TransportAttributes
-from sipsimple.streams.recording import StreamRecording, recording_path
+from sipsimple.streams.recording import Recordable, StreamRecording
 from sipsimple.streams.registry import MediaStreamRegistrar
 from sipsimple.streams.traversal import stun_servers, turn_server, wants_ice
 
@@ -43,7 +43,7 @@ NEGOTIATED_STATES: Final = ("INITIALIZED", "WAIT_ICE", "ESTABLISHED")
 
 
 @implementer(IMediaStream, IAudioPort, IObserver)
-class AudioStream(TransportAttributes, metaclass=MediaStreamRegistrar):
+class AudioStream(TransportAttributes, Recordable, metaclass=MediaStreamRegistrar):
     """An audio stream of a session.
 
     `state` is one of NULL, INITIALIZING, INITIALIZED, WAIT_ICE, ESTABLISHED, ENDED. Raises RuntimeError when the
@@ -142,15 +142,6 @@ class AudioStream(TransportAttributes, metaclass=MediaStreamRegistrar):
         """See `AudioTransport.statistics`."""
         return self._audio.statistics if self._audio is not None else None
 
-    @property
-    def recording_active(self) -> bool:
-        return self._recording is not None
-
-    @property
-    def recording_filename(self) -> str | None:
-        """The full path of the file that is recorded, None when none is."""
-        return self._recording.filename if self._recording is not None else None
-
     # What the session does with it
 
     def initialize(self, session: Any, direction: str) -> None:
@@ -223,7 +214,7 @@ class AudioStream(TransportAttributes, metaclass=MediaStreamRegistrar):
         offer = self._offer if direction == "incoming" else None
         if offer is not None:
             self._refusal = policy.objection(*offer)
-        return policy.transport(None if local_ip is None else str(local_ip), offer, options or {})
+        return policy.transport(None if local_ip is None else str(local_ip), offer, options)
 
     @property
     def _policy(self) -> EncryptionPolicy:
@@ -380,6 +371,8 @@ class AudioStream(TransportAttributes, metaclass=MediaStreamRegistrar):
     def _fail(self, reason: str) -> None:
         if self.state != "ENDED":
             self.state = "ENDED"
+            if self._recording is not None:
+                self._recording.pause(True)  # others may have the slot soon
             post("MediaStreamDidFail", self, reason=reason)
 
     def _expect(self, method: str, state: str) -> None:
@@ -440,48 +433,6 @@ class AudioStream(TransportAttributes, metaclass=MediaStreamRegistrar):
     def _got_digit(self, digit: str, way: str) -> None:
         if self._presses.is_new(digit, way):
             post("AudioStreamGotDTMF", self, digit=digit)
-
-    def start_recording(self, filename: str | None = None) -> Result[str]:
-        """Record both sides of the conversation; the result is the path, once the file is open.
-
-        Without a name one is made of the time and the remote party, in the directory of the account. Raises
-        RuntimeError unless established, and while a recording runs.
-        """
-        self._expect("start_recording", "ESTABLISHED")
-        if self._recording is not None:
-            raise RuntimeError(f"the stream is being recorded already, to {self._recording.filename}")
-        path = recording_path(filename, self.account, self.session)
-        self._recording = StreamRecording(self, self.mixer, self.bridge, path)
-        self._recording.pause(self.on_hold or self._wants_hold)
-        started: Result[str] = Result()
-        run_in_loop(self._spawn, self._start_recording, self._recording, started)
-        return started
-
-    async def _start_recording(self, recording: StreamRecording, started: Result[str]) -> None:
-        try:
-            if await recording.start():
-                started.set_result(recording.filename)
-            elif self._recording is recording:
-                self._recording = None
-        finally:
-            started.set_exception(SIPCoreError(f"{recording.filename} is not being recorded"))
-
-    def stop_recording(self) -> Result[None]:
-        """Complete the file; the result is settled when it is complete. Raises RuntimeError when none is recorded."""
-        if self._recording is None:
-            raise RuntimeError("the stream is not being recorded")
-        stopped: Result[None] = Result()
-        run_in_loop(self._spawn, self._stop_recording, stopped)
-        return stopped
-
-    async def _stop_recording(self, stopped: Result[None] | None = None) -> None:
-        recording, self._recording = self._recording, None
-        try:
-            if recording is not None:
-                await recording.stop()
-        finally:
-            if stopped is not None:
-                stopped.set_result(None)
 
     def handle_notification(self, notification: Notification) -> None:
         """Hand on what the audio transport tells, and follow a change of our address."""

@@ -3,6 +3,7 @@
 import pickle
 import random
 import threading
+import wave
 
 import numpy as np
 import pytest
@@ -404,6 +405,39 @@ def test_players_and_recorders_in_use_are_refused(desk, tmp_path):
         desk.ask(c.RecordFile(1, 3, recorder=1, path=target))
     with pytest.raises(SlotError, match="in use"):
         desk.ask(c.PlayFile(1, 1, player=2, path=source))
+
+
+def test_both_sides_of_a_slot_are_recorded_apart(desk, tmp_path):
+    spoken, heard = np.arange(1, FRAME * 10 + 1), -np.arange(1, FRAME * 10 + 1)
+    target = str(tmp_path / "out.wav")
+    desk.ask(c.RecordFile(1, 3, recorder=1, path=target, separate=True))
+    for slot, samples in ((1, heard), (2, spoken)):
+        desk.ask(c.PlayFile(1, slot, player=slot, path=write(tmp_path / f"{slot}.wav", samples)))
+    desk.post(c.Connect(1, 2, 1))
+    desk.post(c.Connect(1, 2, 3))
+    desk.ask(c.TapRecording(1, 1))
+    desk.tick(4)
+    desk.ask(c.TapRecording(1, None))
+    desk.tick(2)
+    assert desk.ask(c.StopRecording(1)).duration == pytest.approx(6 * 0.02)
+    with wave.open(target) as file:
+        assert file.getnchannels() == 2
+        sides = np.frombuffer(file.readframes(10**6), np.int16).reshape(-1, 2)
+    silence = [0] * (2 * FRAME)
+    assert sides[:, 0].tolist() == spoken[: 4 * FRAME].tolist() + silence
+    assert sides[:, 1].tolist() == heard[: 4 * FRAME].tolist() + silence
+
+
+def test_only_what_is_there_and_meant_for_it_is_tapped(desk, tmp_path):
+    for recorder, separate in ((1, False), (2, True)):
+        path = str(tmp_path / f"{recorder}.wav")
+        desk.ask(c.RecordFile(1, recorder, recorder=recorder, path=path, separate=separate))
+    with pytest.raises(CommandError, match="separate"):
+        desk.ask(c.TapRecording(1, 2))
+    with pytest.raises(SlotError, match="never used"):
+        desk.ask(c.TapRecording(2, 4000))
+    with pytest.raises(UnknownObject):
+        desk.ask(c.TapRecording(3, 1))
 
 
 def test_bridges_carry_tones_to_a_recorder_until_they_are_gone(desk, tmp_path):

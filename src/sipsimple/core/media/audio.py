@@ -239,8 +239,10 @@ class AudioTransport(AudibleSlot):
 
         Keys are `rtt` (microseconds), `rx`, `tx` and `codec`. Beside what was counted, `rx` has `buffer_delay`
         (microseconds), `concealed` (0 to 1) and `mos`, and `tx` has `mos`, by what the remote reports: the mean opinion
-        score of the E-model (ITU-T G.107), 1 to 4.5, None as long as nothing is known. Who looks more often than every 2 seconds does not wait, and sees
-        the values of the time when it looked before; else this blocks for a tick of the engine, up to 20 ms.
+        score of the E-model (ITU-T G.107), 1 to 4.5, None as long as nothing is known.
+
+        Who looks more often than every 2 seconds does not wait, and sees the values of the time when it looked before;
+        else this blocks for a tick of the engine, up to 20 ms.
         """
         if not self._is_started:
             return None

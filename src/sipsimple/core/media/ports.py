@@ -289,10 +289,14 @@ class WaveFile(_FileOwner, AudibleSlot):
 
 
 class RecordingWaveFile(_FileOwner):
-    """Records what is sent to its slot, 16-bit mono at the rate of the mixer. It starts once."""
+    """Records what is sent to its slot, 16-bit mono at the rate of the mixer. It starts once.
 
-    def __init__(self, mixer: AudioMixer, filename: str) -> None:
+    With `separate` it records on the left what is sent to the slot that `tap` names, on the right what comes from it.
+    """
+
+    def __init__(self, mixer: AudioMixer, filename: str, separate: bool = False) -> None:
         super().__init__(mixer, filename)
+        self._separate = separate
         self._was_started = False
 
     def start(self) -> None:
@@ -311,8 +315,13 @@ class RecordingWaveFile(_FileOwner):
         slot = self._mixer.take_slot()
         self._was_started = True
         self._id = self._client.new_id()
-        command = commands.RecordFile(self._mixer.id, slot, self._id, self._filename)
+        command = commands.RecordFile(self._mixer.id, slot, self._id, self._filename, self._separate)
         return self._open(slot, command, commands.StopRecording(self._id))
+
+    def tap(self, slot: int | None) -> None:
+        """Record both sides of this slot from now on, or silence; for a file with `separate` that is open."""
+        if self._slot is not None:
+            self._client.dismiss(commands.TapRecording(self._id, slot))
 
     def stop(self) -> None:
         """Complete the file, some time soon; `stop_soon` tells when."""
