@@ -269,3 +269,18 @@ async def test_a_stream_that_does_not_end_holds_the_application_no_longer_than_i
         assert "MediaStreamDidEnd" not in record.names(one)
         await record.until(one, "MediaStreamDidEnd")
     NotificationCenter().remove_observer(record)
+
+
+async def test_a_mistake_in_what_a_subclass_does_at_the_end_does_not_keep_the_stream(nothing_left, monkeypatch):
+    def mistaken(self: Any, event: Event) -> None:
+        raise RuntimeError("a mistake of the application")
+
+    monkeypatch.setattr(NoteStream, "_handle_event", mistaken)
+    shown: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: shown.append(str(context["exception"])))
+    async with running_agent(msrp_settings()) as agent:
+        caller, _, stream, other = await connect(agent)
+        caller.end()
+        for one in (stream, other):
+            await agent.record.until(one, "MediaStreamDidEnd")
+    assert shown == ["a mistake of the application"] * 2

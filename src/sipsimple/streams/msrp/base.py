@@ -330,8 +330,11 @@ class MSRPStreamBase(metaclass=MediaStreamRegistrar):
             # The other end was quicker than the task that waits for the session.
             self._early.append(event)
         elif isinstance(event, Disconnected):
-            self._handle_event(event)
-            self._lost(event.error)
+            try:
+                self._handle_event(event)
+            finally:
+                # Whatever the subclass does: the end of the stream waits for this.
+                self._lost(event.error)
         elif self.use_msrp_session:
             self._dispatch(event)
         else:
