@@ -37,7 +37,9 @@ class EncryptionPolicy(NamedTuple):
         """Why the media at `index` of an offer is refused for how it is encrypted, or is not; None if it is not."""
         return objection(sdp, index, self.ways, self.forced)
 
-    def transport(self, address: str | None, offer: tuple[Any, int] | None, options: dict[str, Any]) -> RTPTransport:
+    def transport(
+        self, address: str | None, offer: tuple[Any, int] | None, options: dict[str, Any] | None = None
+    ) -> RTPTransport:
         """Ports for an offer of ours, or for the answer to one; raises SDPNegotiationError when we must not offer.
 
         `options` are those of `RTPTransport` that have nothing to do with encryption.
@@ -48,6 +50,6 @@ class EncryptionPolicy(NamedTuple):
                 method = "dtls"
         elif self.forced and method not in self.ways:
             raise SDPNegotiationError(NOT_CONFIDENTIAL)
-        transport = RTPTransport(address, bool(self.ways), self.forced, srtp_keying=method, **options)
+        transport = RTPTransport(address, bool(self.ways), self.forced, srtp_keying=method, **(options or {}))
         transport.keying.accepts = self.ways
         return transport
