@@ -284,3 +284,24 @@ async def test_a_mistake_in_what_a_subclass_does_at_the_end_does_not_keep_the_st
         for one in (stream, other):
             await agent.record.until(one, "MediaStreamDidEnd")
     assert shown == ["a mistake of the application"] * 2
+
+
+async def test_a_subclass_that_cannot_begin_fails_the_stream(nothing_left, monkeypatch):
+    def mistaken(self: Any) -> None:
+        raise RuntimeError("a mistake of the application")
+
+    monkeypatch.setattr(NoteStream, "_ready", mistaken)
+    shown: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: shown.append(str(context["exception"])))
+    async with running_agent(msrp_settings()) as agent:
+        stream = NoteStream(agent.account)
+        caller = agent.call(stream)
+        callee = await agent.incoming()
+        (other,) = callee.proposed_streams
+        callee.accept([other])
+        for one in (stream, other):
+            await agent.record.until(one, "MediaStreamDidEnd")
+        failures = [n.data for n in agent.record.all if n.name == "MediaStreamDidFail"]
+        assert {(data.context, data.reason) for data in failures} == {("start", "a mistake of the application")}
+        await eventually(lambda: caller.state == callee.state == "terminated", "the end of both sessions")
+    assert set(shown) == {"a mistake of the application"}

@@ -212,6 +212,15 @@ class MSRPSession:
         if connection is not None:
             await connection.remove(self)
 
+    def hand_out(self, events: list[Event]) -> None:
+        """Call `on_event` for each; what a handler raises is the loop's to show, and the other events still come."""
+        for event in events:
+            try:
+                self._on_event(event)
+            except Exception as error:  # noqa: BLE001
+                context = {"message": f"the handler of {type(event).__name__} failed", "exception": error}
+                self._loop.call_exception_handler(context)
+
     # The connection
 
     def attached(self, connection: MSRPConnection) -> None:
@@ -264,7 +273,7 @@ class MSRPSession:
             self._bound.set_exception(SessionClosed(reason))
         self._wake_flushing()
         last: list[Event] = [Disconnected(error)]
-        self._loop.call_soon(self._hand_out, last)
+        self._loop.call_soon(self.hand_out, last)
 
     def _tell(self) -> None:
         if not self.machine.events:
@@ -280,16 +289,7 @@ class MSRPSession:
                 self._bound.set_result(None)
             elif isinstance(event, BindFailed) and not self._bound.done():
                 self._bound.set_exception(BindRefused("SEND", event.code, event.comment))
-        self._loop.call_soon(self._hand_out, events)
-
-    def _hand_out(self, events: list[Event]) -> None:
-        """Tell the user; what a handler raises is the loop's to show, and the other events still come."""
-        for event in events:
-            try:
-                self._on_event(event)
-            except Exception as error:  # noqa: BLE001
-                context = {"message": f"the handler of {type(event).__name__} failed", "exception": error}
-                self._loop.call_exception_handler(context)
+        self._loop.call_soon(self.hand_out, events)
 
     def _wrote_something(self) -> None:
         if self.connection is not None:

@@ -228,13 +228,17 @@ class MSRPStreamBase(metaclass=MediaStreamRegistrar):
         self.msrp_session = session
         if session.connection is not None:
             self.msrp = self._trace.transport(session.connection)
-        if self.state == "STARTING":
-            self.state = "STARTED"
-            self._ready()
-            self._post("MediaStreamDidStart")
-        early, self._early = self._early, []
-        for event in early:
-            self._got_event(event)
+        try:
+            if self.state == "STARTING":
+                self.state = "STARTED"
+                self._ready()
+                self._post("MediaStreamDidStart")
+        except Exception as error:
+            self._fail("start", error)
+            raise
+        finally:
+            early, self._early = self._early, []
+            session.hand_out(early)
 
     def validate_update(self, remote_sdp: Any, stream_index: int) -> bool:
         """True unless the remote wants another session of MSRP: another path, or another transport."""
