@@ -17,7 +17,7 @@ ENGINE_SETTINGS: Final = {
     "logs.pjsip_level",
 }
 TLS_SETTINGS: Final = {"sip.tls_port", "tls.protocol", "tls.ca_list", "tls.timeout", "default_account"}
-VOICE_SETTINGS: Final = {"audio.input_device", "audio.output_device", "audio.tail_length"}
+VOICE_SETTINGS: Final = {"audio.input_device", "audio.output_device", "audio.tail_length", "audio.gain_control"}
 ALERT_SETTINGS: Final = {"audio.alert_device", "audio.tail_length"}
 
 

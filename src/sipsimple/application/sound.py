@@ -28,7 +28,12 @@ async def open_mixers(application: SIPApplication) -> None:
     audio = SIPSimpleSettings().audio
     rate = int(audio.sample_rate)
     voice = await asyncio.to_thread(
-        _mixer_with_fallback, audio.input_device, audio.output_device, rate, int(audio.tail_length)
+        _mixer_with_fallback,
+        audio.input_device,
+        audio.output_device,
+        rate,
+        int(audio.tail_length),
+        bool(audio.gain_control),
     )
     alert = await asyncio.to_thread(_mixer_with_fallback, None, audio.alert_device, rate, 0)
     if audio.silent:
@@ -48,7 +53,9 @@ async def reopen_voice(application: SIPApplication) -> None:
     audio = SIPSimpleSettings().audio
     wanted = (audio.input_device, audio.output_device, int(audio.tail_length))
     mixer = application.voice_audio_mixer
-    if (mixer.input_device, mixer.output_device, mixer.ec_tail_length) != wanted:
+    current = (mixer.input_device, mixer.output_device, mixer.ec_tail_length)
+    if current != wanted or mixer.gain_control != bool(audio.gain_control):
+        mixer.gain_control = bool(audio.gain_control)
         await asyncio.to_thread(_set_devices_with_fallback, mixer, *wanted)
     save_devices(application)
 
@@ -104,15 +111,15 @@ def _fallbacks(input_device: str | None, output_device: str | None) -> list[tupl
 
 
 def _mixer_with_fallback(
-    input_device: str | None, output_device: str | None, sample_rate: int, tail_length: int
+    input_device: str | None, output_device: str | None, sample_rate: int, tail_length: int, gain_control: bool = False
 ) -> AudioMixer:
     *attempts, silent = _fallbacks(input_device, output_device)
     for devices in attempts:
         try:
-            return AudioMixer(*devices, sample_rate, tail_length, MAX_SLOTS)
+            return AudioMixer(*devices, sample_rate, tail_length, MAX_SLOTS, gain_control)
         except SIPCoreError as error:
             log.warning("sound devices %s cannot be used: %s", devices, error)
-    return AudioMixer(*silent, sample_rate, tail_length, MAX_SLOTS)
+    return AudioMixer(*silent, sample_rate, tail_length, MAX_SLOTS, gain_control)
 
 
 def _set_devices_with_fallback(

@@ -34,6 +34,8 @@ class AudioSettings(SettingsGroup):
     output_device = Setting(type=AudioOutputDevice, default="system_default", nillable=True)
     # Milliseconds; 0 disables the echo canceller.
     tail_length = Setting(type=NonNegativeInteger, default=200)
+    # Whether the echo canceller also brings the microphone to an even loudness.
+    gain_control = Setting(type=bool, default=False)
     sample_rate = Setting(type=SampleRate, default=16000)
     silent = Setting(type=bool, default=False)
     # Where recordings go.

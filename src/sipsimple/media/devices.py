@@ -89,7 +89,13 @@ class SoundDevices:
         self._seen_at = 0.0
 
     def open(
-        self, input: str | None, output: str | None, sample_rate: int, backend: str | None = None, ec_tail: int = 0
+        self,
+        input: str | None,
+        output: str | None,
+        sample_rate: int,
+        backend: str | None = None,
+        ec_tail: int = 0,
+        gain_control: bool = False,
     ) -> None:
         """Open and start the devices; slow. Raises DeviceError, and then nothing stays open.
 
@@ -103,7 +109,7 @@ class SoundDevices:
             raise
         self.real = RealDevices(_name(capture), _name(playback))
         if capture is not None and playback is not None:
-            self._echo = echo_canceller(sample_rate, ec_tail)
+            self._echo = echo_canceller(sample_rate, ec_tail, gain_control)
 
     def _find(
         self, input: str | None, output: str | None, backend: str | None

@@ -2,7 +2,7 @@
 
 The work is done by the audio processing of WebRTC, which comes with `livekit`: it finds the delay of the echo by
 itself, and needs no clock common to both devices. That package is an extra, because it is larger than all the rest; it
-is loaded in the thread that opens devices. Gain control stays off: it raises what is left of the echo, too.
+is loaded in the thread that opens devices. Gain control is off unless asked for: it raises what is left of the echo.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ ADVICE: Final = "install the extra, pip install 'sipsimple[aec]', or use a heads
 class EchoCanceller:
     """Learns from every frame that is played what its echo is like; both methods belong to one thread."""
 
-    def __init__(self, sample_rate: int) -> None:
+    def __init__(self, sample_rate: int, gain_control: bool = False) -> None:
         """Load the library, which takes some tenths of a second. Raises ImportError, OSError and RuntimeError."""
         self._rtc: Any = importlib.import_module("livekit.rtc")
         self._processing = self._rtc.AudioProcessingModule(
-            echo_cancellation=True, noise_suppression=True, high_pass_filter=True, auto_gain_control=False
+            echo_cancellation=True, noise_suppression=True, high_pass_filter=True, auto_gain_control=gain_control
         )
         self._rate = sample_rate
         self._piece = sample_rate // PIECES_PER_SECOND
@@ -65,7 +65,7 @@ class EchoCanceller:
         return result
 
 
-def echo_canceller(sample_rate: int, tail: int) -> EchoCanceller | None:
+def echo_canceller(sample_rate: int, tail: int, gain_control: bool = False) -> EchoCanceller | None:
     """Make an echo canceller, or None: with no tail (ms) none is wanted, and there may be none for this."""
     if not tail:
         return None
@@ -73,7 +73,7 @@ def echo_canceller(sample_rate: int, tail: int) -> EchoCanceller | None:
         log.warning("echo is not cancelled at %d Hz: choose a multiple of %d", sample_rate, PIECES_PER_SECOND)
         return None
     try:
-        return EchoCanceller(sample_rate)
+        return EchoCanceller(sample_rate, gain_control)
     except ImportError:
         log.info("echo is not cancelled: %s", ADVICE)
     except (OSError, RuntimeError) as error:

@@ -76,6 +76,20 @@ def test_who_speaks_at_the_microphone_is_heard():
 
 
 @needs_library
+def test_a_soft_voice_is_raised_where_that_is_wanted():
+    voice = (speech(6) / 8).astype(np.int16)
+    levels = []
+    for gain_control in (False, True):
+        canceller = EchoCanceller(RATE, gain_control)
+        heard = voice.copy()
+        for at in range(0, len(voice) - FRAME + 1, FRAME):
+            canceller.heard(np.zeros(FRAME, np.int16))
+            canceller.clean(heard[at : at + FRAME])
+        levels.append(level(heard[3 * RATE :]))
+    assert levels[1] > levels[0] + 3
+
+
+@needs_library
 def test_a_library_that_fails_leaves_the_microphone_as_it_is(monkeypatch, caplog):
     canceller = EchoCanceller(RATE)
 
@@ -108,6 +122,6 @@ def test_both_devices_are_needed(monkeypatch, input, output, made):
     asked = []
     monkeypatch.setattr(devices, "echo_canceller", lambda *arguments: asked.append(arguments))
     sound = SoundDevices(FRAME)
-    sound.open(input, output, RATE, "NULL", 200)
+    sound.open(input, output, RATE, "NULL", 200, True)
     sound.close()
-    assert asked == [(RATE, 200)] * made
+    assert asked == [(RATE, 200, True)] * made

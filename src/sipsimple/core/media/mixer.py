@@ -36,6 +36,9 @@ class AudioMixer:
 
     A device is a name, `"system_default"` or None. Opening one blocks; in the loop thread use `AudioMixer.open`. Raises
     ValueError for rates that are no multiple of 50, and SIPCoreError for a device that does not work.
+
+    The echo of one device in the other is cancelled unless `ec_tail_length` is 0; `gain_control` (bool) has the input
+    brought to an even loudness as well, from the next opening of devices on.
     """
 
     def __init__(
@@ -45,8 +48,10 @@ class AudioMixer:
         sample_rate: int,
         ec_tail_length: int = 200,
         slot_count: int = 254,
+        gain_control: bool = False,
     ) -> None:
         self._prepare(sample_rate, slot_count)
+        self.gain_control = gain_control
         try:
             self.set_sound_devices(input_device, output_device, ec_tail_length)
         except BaseException:
@@ -162,7 +167,7 @@ class AudioMixer:
             raise ValueError(f"ec_tail_length is in milliseconds and must not be negative: {ec_tail}")
         self._devices = (None, None)
         self._real_devices = commands.RealDevices(None, None)
-        return commands.SetDevices(self.id, input, output, ec_tail)
+        return commands.SetDevices(self.id, input, output, ec_tail, self.gain_control)
 
     def _devices_are(self, command: commands.SetDevices, real: commands.RealDevices) -> None:
         self._devices = (command.input, command.output)
@@ -208,7 +213,7 @@ class AudioMixer:
     def _reopen_devices(self) -> None:
         wanted = self._devices
         self._real_devices = commands.RealDevices(None, None)
-        command = commands.SetDevices(self.id, *wanted, self._ec_tail_length)
+        command = commands.SetDevices(self.id, *wanted, self._ec_tail_length, self.gain_control)
 
         def opened(real: Any, error: SIPCoreError | None) -> None:
             if self._devices != wanted:

@@ -55,6 +55,13 @@ async def test_devices_are_opened_without_blocking(host):
         await AudioMixer.open("a", "b", 16000)
 
 
+def test_gain_control_is_asked_for_with_the_devices(host):
+    mixer = AudioMixer("a", "b", 16000, 200, 10, True)
+    mixer.gain_control = False
+    mixer.set_sound_devices("a", "b", 200)
+    assert [command.gain_control for command in host.sent(commands.SetDevices)] == [True, False]
+
+
 def test_a_device_that_fails_is_reported(host, seen):
     mixer = AudioMixer("a", "b", 16000)
     host.on_event(commands.DeviceFailed(mixer.id, DeviceError("a", "unplugged")))
