@@ -130,8 +130,10 @@ async def test_digits_come_from_baresip(nothing_left: None, tmp_path: Path) -> N
         await bob.event("CALL_CLOSED")
 
 
-async def test_digits_reach_baresip(nothing_left: None, tmp_path: Path) -> None:
-    async with Baresip(tmp_path / "bob", frequency=THEIRS) as bob, user_agent() as alice:
+@pytest.mark.parametrize("way", ["events", "info"])
+async def test_digits_reach_baresip(nothing_left: None, tmp_path: Path, way: str) -> None:
+    settings = {"rtp": {"dtmf_delivery": way}}
+    async with Baresip(tmp_path / "bob", frequency=THEIRS) as bob, user_agent(account=settings) as alice:
         session = await alice.call(bob.uri)
         await bob.has_heard(0.1)
         for number, digit in enumerate("15#", 1):
