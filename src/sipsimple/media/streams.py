@@ -14,8 +14,6 @@ import heapq
 import math
 import random as random_module
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +22,7 @@ import numpy.typing as npt
 from .arrivals import Arrivals
 from .codecs import Codec, Shelf, StreamCodec, read_parameters
 from .columns import FEW
-from .demux import Demultiplexer, Take
+from .demux import Demultiplexer
 from .dtmf import DigitSender
 from .errors import StreamError, UnknownObject
 from .inband import InbandDigits
@@ -34,6 +32,21 @@ from .quality import assess
 from .reception import Reception
 from .reports import Reporter, SendTo
 from .resample import Resampler
+from .rows import (
+    HandOn,
+    IntArray,
+    Part,
+    Plan,
+    Stream,
+    Transport,
+    check_reachable,
+    checks,
+    coding,
+    dialling,
+    payload_format,
+    playing,
+    taker,
+)
 from .sending import Sender
 from .shield import Shield
 from .sources import Sources
@@ -47,7 +60,6 @@ from .stream import (
     StreamConfig,
     StreamEvent,
     TransportInfo,
-    family_of,
 )
 from .values import replace
 
@@ -70,47 +82,7 @@ TICK: Final = 0.02
 MAX_ROUNDS: Final = 32
 """Datagrams that one socket may have read in one `receive`; a flood waits in the kernel and is dropped there."""
 
-IntArray = npt.NDArray[np.int64]
 SampleArray = npt.NDArray[np.int16]
-
-
-HandOn = Callable[[int, bytes, Address], None]
-"""Takes the component (1 for RTP, 2 for RTCP), a STUN message, and where it came from."""
-
-
-@dataclass(slots=True)
-class _Transport:
-    info: TransportInfo
-    rtp: socket.socket
-    rtcp: socket.socket
-    port_range: tuple[int, int]
-    row: int | None = None
-    stun: HandOn | None = None
-
-
-@dataclass(slots=True)
-class _Stream:
-    transport: _Transport
-    config: StreamConfig
-    codec: Codec
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Rows that are coded and sent alike; `selection` is where they are among the rows of their plan."""
-
-    codec: Codec
-    ptime_ms: int
-    selection: slice | IntArray
-    rows: IntArray
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """Some rows, and how they are split."""
-
-    rows: IntArray
-    parts: list[_Part]
 
 
 class StreamTable:
@@ -140,9 +112,9 @@ class StreamTable:
         self._sources: Final = Sources(capacity, self._reader, self._sender, self._reporter, lock)
         self._arrivals: Final = Arrivals(capacity, self._reception, self._sources, self._reporter, few=few)
         self._capacity: Final = capacity
-        self._transports: Final[dict[int, _Transport]] = {}
+        self._transports: Final[dict[int, Transport]] = {}
         self._last_transport_id = 0
-        self._streams: Final[dict[int, _Stream]] = {}
+        self._streams: Final[dict[int, Stream]] = {}
         self._free: Final = list(range(capacity))
         self._events: Final[list[StreamEvent]] = []
         self._codecs: Final = Shelf()
@@ -158,7 +130,7 @@ class StreamTable:
         self._first_check = np.inf  # no row is due earlier
         self._diallers: Final[dict[int, DigitSender]] = {}
         self._inband: Final = InbandDigits()
-        self._plans: Final[dict[tuple[int, bool], _Plan]] = {}
+        self._plans: Final[dict[tuple[int, bool], Plan]] = {}
 
     # --- transports and streams ---------------------------------------------------------------------------------------
 
@@ -170,7 +142,7 @@ class StreamTable:
         rtp, rtcp = self._ports.open_pair(address, port_range, now)
         self._last_transport_id += 1
         info = TransportInfo(self._last_transport_id, address, rtp.getsockname()[1], rtcp.getsockname()[1])
-        self._transports[info.id] = _Transport(info, rtp, rtcp, port_range)
+        self._transports[info.id] = Transport(info, rtp, rtcp, port_range)
         return info
 
     def close_transport(self, transport_id: int, now: float) -> None:
@@ -195,7 +167,7 @@ class StreamTable:
 
     def _listen(self, row: int, stun: HandOn | None) -> None:
         for component, key in ((1, 2 * row), (2, 2 * row + 1)):
-            self._demux.post(key).stun = None if stun is None else _taker(stun, component)
+            self._demux.post(key).stun = None if stun is None else taker(stun, component)
             self._demux.review(key)
 
     def add(self, transport_id: int, config: StreamConfig, now: float) -> int:
@@ -208,7 +180,7 @@ class StreamTable:
             raise UnknownObject("transport", transport_id)
         if transport.row is not None:
             raise StreamError(f"transport {transport_id} already carries a stream: remove that first")
-        _check(config, transport)
+        check_reachable(config, transport)
         found = self._codecs.find(config)
         if not self._free:
             raise StreamError(f"all {self._capacity} streams are in use: make the table larger")
@@ -219,7 +191,7 @@ class StreamTable:
             heapq.heappush(self._free, row)
             raise
         transport.row = row
-        self._streams[row] = _Stream(transport, config, found)
+        self._streams[row] = Stream(transport, config, found)
         self._reception.open(row, found.clock_rate)
         self._sender.open(row)
         self._reporter.open(row, self._rtcp_sender(row, transport), now)
@@ -237,7 +209,7 @@ class StreamTable:
     def update(self, row: int, config: StreamConfig, now: float) -> None:
         """Apply what was negotiated anew; sequence, SSRC and statistics go on. Raises as `add` does."""
         stream = self._stream(row)
-        _check(config, stream.transport)
+        check_reachable(config, stream.transport)
         before, found = stream.config, self._codecs.find(config)
         self._secure(row, config, stream.transport, now)
         if found is not stream.codec:
@@ -246,11 +218,11 @@ class StreamTable:
         stream.config, stream.codec = config, found
         self._configure(row, config, found, before)
         self._sources.follow(row, config)
-        if _checks(config) != _checks(before):
+        if checks(config) != checks(before):
             self._begin_checks(row, config, now)
         if config.sends and not before.sends:
             self._sender.resume(row, now)
-        if _dialling(config) != _dialling(before):
+        if dialling(config) != dialling(before):
             self._diallers.pop(row, None)
 
     def send_digit(self, row: int, digit: str, *, inband: bool = False) -> None:
@@ -300,20 +272,20 @@ class StreamTable:
         self._ports.close()
         self._reader.close()
 
-    def _stream(self, row: int) -> _Stream:
+    def _stream(self, row: int) -> Stream:
         try:
             return self._streams[row]
         except KeyError:
             raise UnknownObject("stream", row) from None
 
-    def _secure(self, row: int, config: StreamConfig, transport: _Transport, now: float) -> None:
+    def _secure(self, row: int, config: StreamConfig, transport: Transport, now: float) -> None:
         """Have the row encrypted as the configuration says; raises StreamError and changes nothing."""
         if config.security is None and not self._shield:
             return
         sockets = (transport.rtp, transport.rtcp)
         self._sender.secure(row, self._shield.open(row, transport.info.id, sockets, config, now))
 
-    def _rtcp_sender(self, row: int, transport: _Transport) -> SendTo:
+    def _rtcp_sender(self, row: int, transport: Transport) -> SendTo:
         """What sends a report of the row, encrypted if the row is, from the port that was agreed on."""
 
         def send(packet: bytes, address: Address) -> int:
@@ -324,10 +296,10 @@ class StreamTable:
 
     def _configure(self, row: int, config: StreamConfig, found: Codec, before: StreamConfig | None) -> None:
         """Set the arrays of the row; `before` is what they were set by, None for a new stream."""
-        new = before is None or _format(config) != _format(before)
+        new = before is None or payload_format(config) != payload_format(before)
         if new:
             found.configure(row, read_parameters(config.parameters))
-        if before is None or _coding(config) != _coding(before):
+        if before is None or coding(config) != coding(before):
             self._sender.configure(row, found, config.payload_type)
         self._arrivals.configure(row, config, found)
         self._mixer_rate[row] = config.mixer_rate
@@ -335,7 +307,7 @@ class StreamTable:
         self._receives[row] = config.receives
         self._sends[row] = config.sends
         self._plans.clear()
-        if new or before is None or _playing(config) != _playing(before):
+        if new or before is None or playing(config) != playing(before):
             self._prepare_playing(row, found, config.mixer_rate)
 
     def _prepare_playing(self, row: int, codec: Codec, mixer_rate: int) -> None:
@@ -388,7 +360,7 @@ class StreamTable:
                 self._events.append(DigitReceived(row, self._streams[row].transport.info.id, digit, inband=True))
         return plan.rows, frames
 
-    def _play(self, part: _Part, mixer_rate: int) -> SampleArray:
+    def _play(self, part: Part, mixer_rate: int) -> SampleArray:
         rate = part.codec.sample_rate
         if isinstance(part.codec, StreamCodec):
             self._arrivals.lines[rate].prepare(part.rows)
@@ -454,7 +426,7 @@ class StreamTable:
         """Return the rows that want a frame in every `send` of this rate, ascending."""
         return self._plan(mixer_rate, sending=True).rows
 
-    def _plan(self, mixer_rate: int, *, sending: bool) -> _Plan:
+    def _plan(self, mixer_rate: int, *, sending: bool) -> Plan:
         plan = self._plans.get((mixer_rate, sending))
         if plan is None:
             enabled = self._sends if sending else self._receives
@@ -462,16 +434,16 @@ class StreamTable:
             self._plans[mixer_rate, sending] = plan
         return plan
 
-    def _make_plan(self, rows: IntArray) -> _Plan:
+    def _make_plan(self, rows: IntArray) -> Plan:
         alike: dict[tuple[Codec, int], list[int]] = {}
         for index, row in enumerate(rows.tolist()):
             stream = self._streams[row]
             alike.setdefault((stream.codec, stream.config.ptime_ms), []).append(index)
         parts = [
-            _Part(codec, ptime_ms, slice(None) if len(alike) == 1 else np.array(indices), rows[indices])
+            Part(codec, ptime_ms, slice(None) if len(alike) == 1 else np.array(indices), rows[indices])
             for (codec, ptime_ms), indices in alike.items()
         ]
-        return _Plan(rows, parts)
+        return Plan(rows, parts)
 
     def _expect_loss(self, row: int, fraction: float) -> None:
         codec = self._streams[row].codec
@@ -520,37 +492,3 @@ class StreamTable:
         """Return the SSRC of what we send."""
         self._stream(row)
         return int(self._sender.ssrc[row])
-
-
-def _format(config: StreamConfig) -> tuple[str, int | None, str, int]:
-    return config.codec.upper(), config.clock_rate, config.parameters, config.mixer_rate
-
-
-def _coding(config: StreamConfig) -> tuple[str, int, int]:
-    return config.codec.upper(), config.payload_type, config.ptime_ms
-
-
-def _playing(config: StreamConfig) -> tuple[str, int, bool]:
-    return config.codec.upper(), config.mixer_rate, config.receives
-
-
-def _dialling(config: StreamConfig) -> tuple[int | None, int, bool]:
-    return config.telephone_event_type, config.telephone_event_rate, config.sends
-
-
-def _check(config: StreamConfig, transport: _Transport) -> None:
-    """Raise `StreamError` when the configuration cannot be obeyed with these sockets."""
-    config.check()
-    if family_of(config.remote_address) != transport.rtp.family:
-        raise StreamError(
-            f"{config.remote_address!r} cannot be reached from {transport.info.address}: it has to be an address of"
-            " the same family"
-        )
-
-
-def _taker(stun: HandOn, component: int) -> Take:
-    return lambda data, source, _: stun(component, data, source)
-
-
-def _checks(config: StreamConfig) -> tuple[float, float]:
-    return config.no_media_timeout, config.media_check_interval
