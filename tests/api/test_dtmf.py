@@ -7,7 +7,9 @@ from datetime import datetime
 import pytest
 
 from sipsimple.core import SIPCoreError
+from sipsimple.core.digits import digit_body
 from sipsimple.core.invitation.info import MAX_WAITING
+from sipsimple.notification import NotificationCenter
 from sipsimple.streams import AudioStream
 from tests.support.agent import eventually, running_agent
 
@@ -97,3 +99,29 @@ async def test_other_contents_of_info_are_refused_and_disturb_nothing(nothing_le
         await agent.record.until(callee, "DidEnd")
         with pytest.raises(SIPCoreError, match="connected"):
             caller.send_info("application/dtmf", b"1")
+
+
+class Hasty:
+    """Presses keys as soon as there is a dialog, together with the ACK."""
+
+    def handle_notification(self, notification):
+        invitation, data = notification.sender, notification.data
+        if data.state == "connected" and data.prev_state != "connected" and invitation.direction == "outgoing":
+            for digit in "15#":
+                invitation.send_info(*digit_body(digit))
+
+
+async def test_digits_that_come_with_the_ack_are_told_when_the_stream_has_begun(nothing_left):
+    hasty = Hasty()
+    async with running_agent() as agent:
+        NotificationCenter().add_observer(hasty, name="SIPInvitationChangedState")
+        try:
+            caller, callee = await agent.talking(AudioStream(agent.account))
+            (theirs,) = callee.streams
+            await eventually(lambda: digits_told(agent, theirs) == "15#", "the digits")
+        finally:
+            NotificationCenter().remove_observer(hasty, name="SIPInvitationChangedState")
+        names = agent.record.names(theirs)
+        assert names.index("MediaStreamDidStart") < names.index("AudioStreamGotDTMF")
+        await caller.end()
+        await agent.record.until(callee, "DidEnd")

@@ -417,7 +417,8 @@ class Session:
             case "SIPInvitationDidSettle" | "SIPInvitationUpdateDidSucceed" | "SIPInvitationUpdateDidFail":
                 self._tell(DialogSettled())
             case "SIPInvitationGotInfo":
-                for stream in self.streams or ():
+                # It may come with the ACK, before the streams have begun.
+                for stream in self.streams or self.proposed_streams or ():
                     if stream.type == "audio":
                         stream.take_info(data.content_type, data.content)
             case "MediaStreamDidInitialize":

@@ -10,6 +10,7 @@ Whether it is encrypted is for the account to say (`encryption`), as is whether 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -78,6 +79,7 @@ class AudioStream(TransportAttributes, Recordable, metaclass=MediaStreamRegistra
         self._audio: AudioTransport | None = None
         self._recording: StreamRecording | None = None
         self._presses = digits.Presses()
+        self._early_digits: deque[str] = deque(maxlen=digits.MAX_REMEMBERED)
         self._tasks = TaskOwner("AudioStream")
 
     @classmethod
@@ -272,6 +274,8 @@ class AudioStream(TransportAttributes, Recordable, metaclass=MediaStreamRegistra
         self._follow_hold()
         post("MediaStreamDidStart", self)
         self._follow_encryption()
+        while self._early_digits and self.state == "ESTABLISHED":
+            self._got_digit(self._early_digits.popleft(), "info")
 
     def validate_update(self, remote_sdp: Any, stream_index: int) -> bool:
         """True unless the remote wants an encryption, codecs or an address that we cannot have.
@@ -425,10 +429,15 @@ class AudioStream(TransportAttributes, Recordable, metaclass=MediaStreamRegistra
             return
 
     def take_info(self, content_type: str, body: bytes) -> None:
-        """Take the content of an INFO that came in the session; what is no digit is left as it is."""
+        """Take the content of an INFO that came in the session; what is no digit is left as it is.
+
+        A digit that comes before the stream is established is told when it is.
+        """
         digit = digit_in(content_type, body)
         if digit is not None and self.state == "ESTABLISHED":
             self._got_digit(digit, "info")
+        elif digit is not None and self.state in NEGOTIATED_STATES:
+            self._early_digits.append(digit)
 
     def _got_digit(self, digit: str, way: str) -> None:
         if self._presses.is_new(digit, way):
