@@ -47,6 +47,8 @@ MAX_LATE_TICKS: Final = 4
 """Ticks on end that bring nothing but late packets before reading begins anew."""
 WINDOW_TICKS: Final = 150
 """Ticks over which the least lead is taken before the delay is made smaller."""
+FIRST_WINDOW_TICKS: Final = 20
+"""Ticks of the first window: what is corrected before somebody speaks is not heard."""
 MOSTLY: Final = 0.9
 """Part of the packets of a window whose leads have to be small before the delay is made larger for it."""
 FAR_FRAMES: Final = 15
@@ -414,6 +416,7 @@ class JitterBuffer:
         self._late[rows] = self._timely[rows] = False
         self._late_ticks[rows] = self._surplus[rows] = self._tries[rows] = 0
         self._open_window(rows)
+        self._window_ticks[rows] = WINDOW_TICKS - FIRST_WINDOW_TICKS
 
     def _open_window(self, rows: IntArray) -> None:
         self._least_lead[rows] = _NEVER

@@ -113,6 +113,13 @@ def test_packets_that_cross_the_end_of_the_ring_are_whole():
     assert all(whole(frame) for frame in call.heard[WINDOW_TICKS:])
 
 
+def test_a_margin_that_was_too_small_from_the_first_packet_on_is_not_kept_for_a_window():
+    call = Call()
+    call.run({0: [0], **{number + 1: [number] for number in range(1, 100)}}, 100)
+    assert WINDOW_TICKS > 100
+    assert call.delay_ms() >= 30
+
+
 def test_lost_packet_is_concealed_with_the_last_frame_fading():
     call = Call()
     call.run({n: [n] for n in range(10)}, 10)
