@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipsimple.media.concealment import ABSENT, Concealer
+from sipsimple.media.concealment import ABSENT, MAX_PITCHES, Concealer
 from tests.unit.media.test_codecs import level, speech, tone
 
 RATES = pytest.mark.parametrize("rate", [8000, 16000, 48000])
@@ -112,6 +112,20 @@ def test_a_concealed_frame_is_like_the_voice_and_better_than_silence(rate):
 def test_many_rows_are_concealed_alike():
     sound = speech(8000)
     assert (play(8000, sound, {9, 10, 30}, few_rows=40) == play(8000, sound, {9, 10, 30})).all()
+
+
+def test_more_losses_at_once_than_pitches_are_looked_for_are_concealed_too():
+    count = MAX_PITCHES + 20
+    concealer, sound, rows = Concealer(count, 8000), speech(8000).reshape(-1, 160), np.arange(count)
+    for row in rows.tolist():
+        concealer.open(row)
+    for number in range(12):
+        frames = np.repeat(sound[number][None], count, axis=0)
+        if number == 11:
+            frames[:] = ABSENT
+        concealer.conceal(rows, frames)
+    assert level(frames[0]) == pytest.approx(level(sound[10]), abs=4)
+    assert level(frames[-1]) == pytest.approx(level(sound[10]), abs=4)
 
 
 def test_half_a_frame_is_concealed_from_where_it_is_missing():
