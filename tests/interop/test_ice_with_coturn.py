@@ -81,7 +81,9 @@ def agent(role: str, directory: Path, nat: dict[str, Any], peer: str = "") -> Pr
     home = directory / role
     home.mkdir()
     words = [role, address, str(SIP_PORT), str(TONES[role]), str(home), json.dumps(nat), *([peer] if peer else [])]
-    return Program("ip", "netns", "exec", namespace, sys.executable, "-m", "tests.interop.ice_agent", *words)
+    command = ["ip", "netns", "exec", namespace, sys.executable, "-m", "tests.interop.ice_agent", *words]
+    # As applications have it.
+    return Program(*command, environment={"SIPSIMPLE_MEDIA_HOST": "process"})
 
 
 async def told(program: Program) -> dict[str, Any]:
