@@ -22,6 +22,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 from sipsimple.core.media.ready_ports import ReadyPorts
@@ -349,8 +350,10 @@ class MediaClient(metaclass=Singleton):
             self._death = f"{cause}; {error}"
             log.error("%s", self._death)
             return
-        for mixer in list(self._mixers):
-            mixer.revive()
+        # One that dies at once tells so, and then they are revived in the next one.
+        with suppress(SIPCoreError):
+            for mixer in list(self._mixers):
+                mixer.revive()
 
     def _devices_changed(self, event: commands.DevicesChanged) -> None:
         # A fresh engine begins without knowing what was there before it.

@@ -204,6 +204,25 @@ def test_a_mixer_is_in_the_fresh_engine_what_it_was_in_the_last_one(host, seen):
     player.start()
 
 
+def test_an_engine_that_dies_again_at_once_is_followed_by_another(host, seen, monkeypatch):
+    mixer = AudioMixer(None, None, 16000)
+    post = host.post
+
+    def die(command):
+        host.running = False
+        raise EngineStopped
+
+    monkeypatch.setattr(host, "post", die)
+    host.running = False
+    host.on_event(commands.EngineDied("crash"))
+    assert seen.names == ["MediaEngineDidFail"]
+    monkeypatch.setattr(host, "post", post)
+    host.on_event(commands.EngineDied("crash"))
+    assert seen.names == ["MediaEngineDidFail"] * 2
+    assert host.sent(commands.CreateMixer)[-1].mixer == mixer.id
+    assert MediaClient().running
+
+
 def test_devices_that_do_not_open_again_are_told(host, seen):
     mixer = AudioMixer("mic", "speaker", 16000)
     host.running = False
