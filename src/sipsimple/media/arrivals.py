@@ -84,7 +84,7 @@ class Arrivals:
         if rate not in self.buffers:
             self.buffers[rate] = JitterBuffer(self._capacity, rate, few=self._few)
             self.lines[rate] = WaitingLine(self.buffers[rate])
-        self.buffers[rate].open(row, codec.clock_rate)
+        self.buffers[rate].open(row, codec.clock_rate, remembers=isinstance(codec, StreamCodec))
         self._leave_lines(row)
         if isinstance(codec, StreamCodec):
             self.lines[rate].open(row, codec.decoder(row))

@@ -5,7 +5,8 @@ client chooses every identifier (mixer, bridge, slot, transport, stream, player,
 before the next one can refer to what it made. Identifiers of one kind are unique for the life of the engine; a slot may
 be used again as soon as what occupied it was removed, because commands are obeyed in the order in which they came.
 
-A command that was posted without wanting a reply and fails is told by `CommandFailed`.
+A command that was posted without wanting a reply and fails is told by `CommandFailed`. This is one long file because it
+is one table: the whole language between two processes, to be read side by side.
 """
 
 from __future__ import annotations

@@ -174,6 +174,7 @@ class JitterBuffer:
         # Samples that are to be left out of what is played, or to be added to it where negative.
         self._surplus: Final = np.zeros(capacity, np.int64)
         self._tries: Final = np.zeros(capacity, np.int64)
+        self._remembers: Final = np.zeros(capacity, np.bool_)
         self._turn = 0
         self._concealer: Final = Concealer(capacity, sample_rate)
         # RTP timestamps, extended to never wrap, times `up` over `down` are positions.
@@ -192,11 +193,13 @@ class JitterBuffer:
             *(cells(column) for column in (self._position, self._origin)),
         )
 
-    def open(self, row: int, clock_rate: int | None = None) -> None:
+    def open(self, row: int, clock_rate: int | None = None, *, remembers: bool = False) -> None:
         """Begin a stream in this row: silence until something is written.
 
-        `clock_rate` is that of its timestamps, in Hz, by default the sample rate.
+        `clock_rate` is that of its timestamps, in Hz, by default the sample rate. The decoder of a codec that
+        `remembers` is out of step behind a loss: the beginning of what comes after tells nothing about the hole.
         """
+        self._remembers[row] = remembers
         common = gcd(self._rate, clock_rate or self._rate)
         self._up[row], self._down[row] = self._rate // common, (clock_rate or self._rate) // common
         self._concealer.open(row)
@@ -361,7 +364,7 @@ class JitterBuffer:
     def _ahead(self, rows: IntArray) -> SampleArray:
         """Copy what the rows play next, `ABSENT` where that is not there."""
         frames = self._rings.look(rows, self._position[rows] - self._origin[rows], self.frame_size)
-        frames[~self._started[rows]] = ABSENT
+        frames[~self._started[rows] | self._remembers[rows]] = ABSENT
         return frames
 
     def _stretch(self, rows: IntArray) -> dict[int, SampleArray]:
