@@ -65,16 +65,20 @@ class SuppliedBody:
 
     def __init__(self, size: int | None = None) -> None:
         self.size = size
-        self.problem: str | None = None
-        """Why the body cannot be had to its end."""
+        self._problem: str | None = None
         self._blocks: deque[memoryview] = deque()
         self._supplied = 0
         self._finished = size == 0
 
     @property
+    def problem(self) -> str | None:
+        """Why there is no more of the body although it has not ended; None while some of it waits to be sent."""
+        return None if self._blocks else self._problem
+
+    @property
     def wants(self) -> int:
         """How many bytes the next block may have; 0: none for now, or ever."""
-        if self._finished or self.problem is not None or len(self._blocks) >= MAX_BLOCKS:
+        if self._finished or self._problem is not None or len(self._blocks) >= MAX_BLOCKS:
             return 0
         return BLOCK_SIZE if self.size is None else min(BLOCK_SIZE, self.size - self._supplied)
 
@@ -92,17 +96,17 @@ class SuppliedBody:
     def finish(self) -> None:
         """Say that there is no more. When the size was known and not reached, the message cannot be completed."""
         if self.size is not None and self._supplied < self.size:
-            self.problem = f"the body ended after {self._supplied} of {self.size} bytes"
+            self._problem = f"the body ended after {self._supplied} of {self.size} bytes"
             return
         self.size = self._supplied
         self._finished = True
 
     def fail(self, problem: str) -> None:
         """Say that no more can be had."""
-        self.problem = problem
+        self._problem = problem
 
     def is_ready(self) -> bool:
-        return bool(self._blocks) or self._finished or self.problem is not None
+        return bool(self._blocks) or self._finished or self._problem is not None
 
     def is_at_end(self) -> bool:
         return self._finished and not self._blocks
@@ -212,7 +216,7 @@ class OutgoingMessage:
     @property
     def is_broken(self) -> bool:
         """Whether the rest of the body cannot be had."""
-        return isinstance(self.body, SuppliedBody) and self.body.problem is not None
+        return not self.put_back and isinstance(self.body, SuppliedBody) and self.body.problem is not None
 
     def take(self, limit: int) -> bytes:
         """The next piece; empty when there is none now."""

@@ -154,6 +154,16 @@ def test_a_supplier_is_asked_for_no_more_than_fits():
     assert body.is_at_end()
 
 
+def test_what_was_supplied_before_a_failure_is_still_sent():
+    bench = Bench()
+    body = SuppliedBody(10)
+    bench.put("m1", body)
+    body.supply(b"0123")
+    body.fail("the disk is gone")
+    bench.drain()
+    assert bench.chunks == [("m1", "1-*/10", 4, "#")]
+
+
 def test_more_than_was_announced_is_the_suppliers_mistake():
     with pytest.raises(ValueError, match="6 bytes supplied for a body of 5"):
         SuppliedBody(5).supply(b"123456")
