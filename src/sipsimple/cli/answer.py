@@ -36,9 +36,6 @@ PORTS_PER_CALL: Final = 4
 OBJECTS_PER_COLLECTION: Final = 10_000
 """Calls make no cycles, and leave transactions for 32 s that the collector would look at in vain every few calls."""
 
-COLLECT_AFTER: Final = 50_000
-"""Objects that are made, beyond those that are dropped, between two looks for cycles; those of some hundred calls."""
-
 BUSY: Final = 486
 
 NARROWBAND: Final = ({"PCMU"}, {"PCMA"}, {"PCMU", "PCMA"})
@@ -92,8 +89,6 @@ async def answer(options: AnswerOptions) -> int:
                 # What exists by now lives as long as the process: the collector need not look at it again.
                 gc.collect()
                 gc.freeze()
-                # Calls leave no cycles behind.
-                gc.set_threshold(COLLECT_AFTER)
                 gc.set_threshold(OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
                 _print_ready(application.engine)
                 await interrupt.wait()
