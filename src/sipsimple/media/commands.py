@@ -1,12 +1,12 @@
 """What can be said to the media engine, and what it says: commands in, events out, both plain picklable values.
+This is one long file because it is one table: the whole language between two processes, to be read side by side.
 
 The engine may run in a thread or in a process of its own, so that nothing else passes between it and its client. The
 client chooses every identifier (mixer, bridge, slot, transport, stream, player, recorder): a command needs no answer
 before the next one can refer to what it made. Identifiers of one kind are unique for the life of the engine; a slot may
 be used again as soon as what occupied it was removed, because commands are obeyed in the order in which they came.
 
-A command that was posted without wanting a reply and fails is told by `CommandFailed`. This is one long file because it
-is one table: the whole language between two processes, to be read side by side.
+A command that was posted without wanting a reply and fails is told by `CommandFailed`.
 """
 
 from __future__ import annotations

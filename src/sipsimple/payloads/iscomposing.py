@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
+from sipsimple.payloads.reading import moment, write_moment
 from sipsimple.payloads.xmldoc import MalformedDocument, encode_document, make_element, parse_document
 
 __all__ = ["CONTENT_TYPE", "MAX_SIZE", "IsComposing"]
@@ -50,19 +51,16 @@ class IsComposing:
         return cls(
             state=state if state in _STATES else "idle",
             refresh=_seconds(_text(root, "refresh")),
-            last_active=_moment(_text(root, "lastactive")),
+            last_active=moment(_text(root, "lastactive")),
             content_type=_text(root, "contenttype") or None,
         )
 
     def encode(self) -> bytes:
         """The document; a `last_active` without a time zone is local time."""
         root = make_element(f"{{{NAMESPACE}}}isComposing", namespaces={None: NAMESPACE})
-        moment = None
-        if self.last_active is not None:
-            moment = self.last_active.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         for name, value in (
             ("state", self.state),
-            ("lastactive", moment),
+            ("lastactive", None if self.last_active is None else write_moment(self.last_active)),
             ("contenttype", self.content_type),
             ("refresh", None if self.refresh is None else str(self.refresh)),
         ):
@@ -81,14 +79,3 @@ def _seconds(text: str | None) -> int | None:
         return None
     number = int(text)
     return number if 0 < number < MAX_REFRESH else None
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        # RFC 3339 knows no time without a zone; XML does, and means that of the sender, which we do not know.
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    except ValueError:
-        return None

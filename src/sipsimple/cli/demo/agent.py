@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import threading
 import time
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -21,6 +20,7 @@ from sipsimple.application import SIPApplication
 from sipsimple.audio import WavePlayer, WaveRecorder
 from sipsimple.cli.demo.desktop import NotRFB
 from sipsimple.cli.demo.together import Companion, greet, look_at_desktop, send_file
+from sipsimple.cli.lines import entered_lines
 from sipsimple.cli.output import CommandError
 from sipsimple.cli.status import Summary
 from sipsimple.cli.target import find_routes, proxy_uri
@@ -63,22 +63,15 @@ class Reporter:
 
 
 class Orders:
-    """The lines of standard input, for the event loop."""
+    """The lines of standard input, each an order."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        self._loop = asyncio.get_running_loop()
-        # A daemon: a thread that waits for input cannot be ended.
-        threading.Thread(target=self._read, name="orders", daemon=True).start()
-
-    def _read(self) -> None:
-        for line in sys.stdin:
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, json.loads(line))
-        self._loop.call_soon_threadsafe(self._queue.put_nowait, None)
+        self._lines = entered_lines()
 
     async def next(self) -> dict[str, Any] | None:
         """The next order; None when there are no more."""
-        return await self._queue.get()
+        line = await anext(self._lines, None)
+        return None if line is None else dict(json.loads(line))
 
 
 def configuration(who: dict[str, Any]) -> MemoryBackend:

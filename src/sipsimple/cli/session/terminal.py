@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sipsimple.cli.lines import entered_lines
 from sipsimple.cli.output import console
 from sipsimple.cli.session.actions import COMMANDS
 from sipsimple.cli.session.call import KINDS, kinds_of
@@ -34,21 +33,7 @@ class PlainTerminal:
         sys.stdout.flush()
 
     async def lines(self, client: Client) -> AsyncIterator[str]:
-        loop = asyncio.get_running_loop()
-        entered: asyncio.Queue[str | None] = asyncio.Queue()
-
-        def put(line: str | None) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(entered.put_nowait, line)
-
-        def read() -> None:
-            for line in sys.stdin:
-                put(line.rstrip("\n"))
-            put(None)
-
-        # A thread that waits for input cannot be ended; a daemon does not keep the process from ending.
-        threading.Thread(target=read, name="session-input", daemon=True).start()
-        while (line := await entered.get()) is not None:
+        async for line in entered_lines():
             yield line
 
 
