@@ -210,17 +210,13 @@ class Notifier:
         exchange = self._exchange = Exchange(
             request,
             next_hop(self._dialog, self._hop, self._request.to.uri),
-            self._next_cseq,
+            self._dialog.next_cseq,
             self._notify_answered,
             authenticator=self._authenticator,
             credentials=self._credentials,
         )
         post(f"{self.prefix}SentNotify", self, request)
         exchange.start()
-
-    def _next_cseq(self) -> int:
-        self._dialog.local_cseq += 1
-        return self._dialog.local_cseq
 
     def _notify_answered(self, answer: Answer) -> None:
         self._exchange = None

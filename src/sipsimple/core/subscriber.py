@@ -151,8 +151,7 @@ class Subscriber:
 
     def _next_cseq(self) -> int:
         if self._dialog is not None:
-            self._dialog.local_cseq += 1
-            return self._dialog.local_cseq
+            return self._dialog.next_cseq()
         self._cseq += 1
         return self._cseq
 

@@ -212,6 +212,11 @@ class Dialog:
         """Where requests go first: the top route, else the remote target; to be resolved by RFC 3263."""
         return self.route_set[0] if self.route_set else self.remote_target
 
+    def next_cseq(self) -> int:
+        """Count one more request of ours, as when one is sent again with credentials."""
+        self.local_cseq += 1
+        return self.local_cseq
+
     def make_request(
         self,
         method: str,

@@ -55,7 +55,7 @@ class Fork:
         Exchange(
             prack,
             destination,
-            self._next_cseq,
+            self.dialog.next_cseq,
             _whatever,
             authenticator=authenticator,
             credentials=credentials,
@@ -78,10 +78,6 @@ class Fork:
         self.negotiator = negotiator
         self.settled = rseq_of(response) is not None
         return known is None or known.active_remote != negotiator.active_remote
-
-    def _next_cseq(self) -> int:
-        self.dialog.local_cseq += 1
-        return self.dialog.local_cseq
 
 
 def _whatever(answer: Answer) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sipsimple.core.composing import response_to
 from sipsimple.core.digits import DIGIT_TYPES
 from sipsimple.core.exchange import Answer, Exchange
-from sipsimple.core.hops import next_hop
+from sipsimple.core.invitation.asking import exchange_inside
 from sipsimple.core.notices import post
 from sipsimple.core.stack import stack
 from sipsimple.loop import run_in_loop
@@ -67,22 +67,9 @@ class InfoSender:
     def _send_next(self) -> None:
         invitation, message = self._invitation, self._waiting.popleft()
         request = self._dialog.make_request("INFO", body=message.body, content_type=message.content_type)
-        assert invitation._hop is not None  # a dialog has one
-        assert invitation.local_identity is not None
         invitation._keep_on_flow()
-        self._exchange = Exchange(
-            request,
-            next_hop(self._dialog, invitation._hop, invitation.local_identity.uri),
-            self._next_cseq,
-            self._answered,
-            authenticator=invitation._authenticator,
-            credentials=invitation.credentials,
-        )
+        self._exchange = exchange_inside(invitation, self._dialog, request, self._answered)
         self._exchange.start()
-
-    def _next_cseq(self) -> int:
-        self._dialog.local_cseq += 1
-        return self._dialog.local_cseq
 
     def _answered(self, answer: Answer) -> None:
         self._exchange = None

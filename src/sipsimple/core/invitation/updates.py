@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sipsimple.core.composing import SDP_TYPE, response_to, session_headers
 from sipsimple.core.exchange import Answer, Exchange
-from sipsimple.core.hops import next_hop
+from sipsimple.core.invitation.asking import exchange_inside
 from sipsimple.core.invitation.payloads import refuse_foreign
 from sipsimple.core.invitation.refreshing import too_brief
 from sipsimple.core.notices import post
@@ -56,16 +56,7 @@ class SentUpdate:
             content_type=None if offer is None else SDP_TYPE,
             headers=[(header.name, header.body) for header in headers],
         )
-        assert invitation._hop is not None
-        assert invitation.local_identity is not None
-        self._exchange = Exchange(
-            request,
-            next_hop(self._dialog, invitation._hop, invitation.local_identity.uri),
-            self._next_cseq,
-            self._answered,
-            authenticator=invitation._authenticator,
-            credentials=invitation.credentials,
-        )
+        self._exchange = exchange_inside(invitation, self._dialog, request, self._answered)
         self._exchange.start()
 
     def close(self) -> None:
@@ -73,10 +64,6 @@ class SentUpdate:
         if self._exchange is not None:
             self._exchange.abandon()
             self._exchange = None
-
-    def _next_cseq(self) -> int:
-        self._dialog.local_cseq += 1
-        return self._dialog.local_cseq
 
     def _answered(self, answer: Answer) -> None:
         invitation, response = self._invitation, answer.response
