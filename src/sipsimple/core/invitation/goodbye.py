@@ -25,8 +25,7 @@ class Goodbye:
     def next_cseq(self) -> int:
         dialog = self._invitation._dialog
         assert dialog is not None
-        dialog.local_cseq += 1
-        return dialog.local_cseq
+        return dialog.next_cseq()
 
     def on_provisional(self, client: Client, response: Response) -> None:
         """Nothing to do: the final answer counts."""

@@ -77,8 +77,7 @@ class SentProposal:
         invitation = self._invitation
         if invitation is None or invitation._dialog is None:
             return self._client.request.cseq[0] + 1 if self._client is not None else 1
-        invitation._dialog.local_cseq += 1
-        return invitation._dialog.local_cseq
+        return invitation._dialog.next_cseq()
 
     def on_provisional(self, client: Client, response: Response) -> None:
         invitation = self._invitation
